@@ -1,0 +1,172 @@
+package annals
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits are what a store accepts. Sizes are in bytes, names in bytes of UTF-8.
+type Limits struct {
+	// EventBytes bounds data and metadata of one event together.
+	EventBytes int
+	// AppendBytes bounds all events of one append: their data, metadata, types, streams and tags.
+	AppendBytes int
+	// AppendEvents bounds the number of events of one append.
+	AppendEvents int
+
+	TypeBytes, StreamBytes, TagBytes int
+	// EventTags bounds the number of tags of one event.
+	EventTags int
+	// QueryItems and QueryTerms bound a query: a term is a type, a tag, a stream, a category or an id.
+	QueryItems, QueryTerms int
+	// Conditions bounds the number of conditions of one append.
+	Conditions int
+}
+
+// MinLimits is what every store guarantees to accept. A program that stays within them runs on any store.
+func MinLimits() Limits {
+	return Limits{
+		EventBytes: 256 << 10, AppendBytes: 512 << 10, AppendEvents: 990,
+		TypeBytes: 256, StreamBytes: 1024, TagBytes: 512, EventTags: 64,
+		QueryItems: 1000, QueryTerms: 4096, Conditions: 256,
+	}
+}
+
+// Limiter is implemented by stores that accept more than [MinLimits].
+type Limiter interface {
+	// Limits are fixed while the store is open. Safe for concurrent use.
+	Limits() Limits
+}
+
+// LimitsOf are the limits of s.
+func LimitsOf(s Store) Limits {
+	if l, ok := s.(Limiter); ok {
+		return l.Limits()
+	}
+	return MinLimits()
+}
+
+// appendOverheadBytes is counted for each event of an append beside its fields, so that many tiny events are bounded
+// by bytes too.
+const appendOverheadBytes = 64
+
+// CheckAppend reports what is wrong with the shape of an append, before any state is looked at. Every store calls
+// it, so that every store refuses the same things with the same errors: [InvalidError], [LimitError]. System names
+// ("$…") are refused unless system is true.
+func CheckAppend(events []Event, conds []Condition, limits Limits, system bool) error {
+	if len(events) == 0 && len(conds) == 0 {
+		return invalid("append", "neither events nor conditions: use Head to ask for the head")
+	}
+	if len(events) > limits.AppendEvents {
+		return &LimitError{What: "append", Unit: "events", Limit: limits.AppendEvents, Actual: len(events)}
+	}
+	if len(conds) > limits.Conditions {
+		return &LimitError{What: "append", Unit: "conditions", Limit: limits.Conditions, Actual: len(conds)}
+	}
+	size := 0
+	var ids map[idKey]bool
+	for i := range events {
+		e := &events[i]
+		if err := checkEvent(fmt.Sprintf("event %d", i), e, limits, system); err != nil {
+			return err
+		}
+		size += eventBytes(e)
+		if e.ID.IsZero() || len(events) == 1 {
+			continue
+		}
+		if ids == nil {
+			ids = make(map[idKey]bool, len(events))
+		}
+		k := idKey{e.Stream, e.ID}
+		if ids[k] {
+			return invalid(fmt.Sprintf("event %d", i), fmt.Sprintf("the id %s is in this append already, in the same stream", e.ID))
+		}
+		ids[k] = true
+	}
+	if size > limits.AppendBytes {
+		return &LimitError{What: "append", Unit: "bytes", Limit: limits.AppendBytes, Actual: size}
+	}
+	return checkConditions(conds, limits)
+}
+
+type idKey struct {
+	stream string
+	id     ID
+}
+
+func checkConditions(conds []Condition, limits Limits) error {
+	streams := map[string]bool{}
+	for i, c := range conds {
+		what := fmt.Sprintf("condition %d", i)
+		if err := c.check(what, limits); err != nil {
+			return err
+		}
+		if c.stream == "" {
+			continue
+		}
+		if streams[c.stream] {
+			return invalid(what, fmt.Sprintf("a second revision condition on stream %s", c.stream))
+		}
+		streams[c.stream] = true
+	}
+	return nil
+}
+
+func eventBytes(e *Event) int {
+	n := appendOverheadBytes + len(e.Type) + len(e.Stream) + len(e.ContentType) + len(e.Data) + len(e.Metadata)
+	for _, t := range e.Tags {
+		n += len(t) + 2
+	}
+	return n
+}
+
+func checkEvent(what string, e *Event, limits Limits, system bool) error {
+	if err := checkName(what+": type", e.Type, limits.TypeBytes); err != nil {
+		return err
+	}
+	if e.Stream != "" {
+		if err := checkName(what+": stream", e.Stream, limits.StreamBytes); err != nil {
+			return err
+		}
+	}
+	if len(e.Tags) > limits.EventTags {
+		return &LimitError{What: what, Unit: "tags", Limit: limits.EventTags, Actual: len(e.Tags)}
+	}
+	for i, t := range e.Tags {
+		if err := checkName(what+": tag", t, limits.TagBytes); err != nil {
+			return err
+		}
+		if slices.Contains(e.Tags[:i], t) {
+			return invalid(what, fmt.Sprintf("the tag %q twice", t))
+		}
+	}
+	if e.ContentType != "" {
+		if err := checkName(what+": content type", e.ContentType, limits.TypeBytes); err != nil {
+			return err
+		}
+	}
+	if n := len(e.Data) + len(e.Metadata); n > limits.EventBytes {
+		return &LimitError{What: what, Unit: "bytes of data and metadata", Limit: limits.EventBytes, Actual: n}
+	}
+	if !system && e.IsSystem() {
+		return &InvalidError{What: what, Problem: "names beginning with \"$\" are the system's: see System", reserved: true}
+	}
+	return nil
+}
+
+func checkName(what, name string, limit int) error {
+	switch {
+	case name == "":
+		return invalid(what, "empty")
+	case len(name) > limit:
+		return &LimitError{What: what, Unit: "bytes", Limit: limit, Actual: len(name)}
+	case !utf8.ValidString(name):
+		return invalid(what, fmt.Sprintf("%q is not valid UTF-8", name))
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return invalid(what, fmt.Sprintf("%q has a control character", name))
+	}
+	return nil
+}

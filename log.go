@@ -1,0 +1,227 @@
+package annals
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"strings"
+)
+
+// Log is a store that speaks a schema: it reads and appends values. It may be used concurrently and is cheap to make.
+type Log[E any] struct {
+	store            Store
+	schema           *Schema[E]
+	requireAuthorize bool
+}
+
+// LogOption adjusts a log.
+type LogOption func(*logOptions)
+
+type logOptions struct{ requireAuthorize bool }
+
+// RequireAuthorize makes package decider refuse commands that do not say who may give them, by a method Authorize.
+func RequireAuthorize() LogOption { return func(o *logOptions) { o.requireAuthorize = true } }
+
+// NewLog makes a log of a store and a schema.
+func NewLog[E any](s Store, schema *Schema[E], opts ...LogOption) *Log[E] {
+	var o logOptions
+	for _, f := range opts {
+		f(&o)
+	}
+	return &Log[E]{store: s, schema: schema, requireAuthorize: o.requireAuthorize}
+}
+
+// Store is the store below.
+func (l *Log[E]) Store() Store { return l.store }
+
+// Schema is the schema that l speaks.
+func (l *Log[E]) Schema() *Schema[E] { return l.schema }
+
+// RequiresAuthorize reports whether [RequireAuthorize] was said.
+func (l *Log[E]) RequiresAuthorize() bool { return l.requireAuthorize }
+
+// On is the same log over another store, such as a what-if branch.
+func (l *Log[E]) On(s Store) *Log[E] {
+	o := *l
+	o.store = s
+	return &o
+}
+
+// Read yields the events of q, decoded, under the rules of [Store.Read]. The query is checked against the schema, see
+// [Schema.Bind]. Events of dropped types are left out; events of unknown types end the read with [ErrUnknownType],
+// unless [UnknownTypes] says otherwise.
+func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq2[Entry[E], error] {
+	return func(yield func(Entry[E], error) bool) {
+		bound, err := l.schema.Bind(q)
+		if err != nil {
+			yield(Entry[E]{}, err)
+			return
+		}
+		for r, err := range l.store.Read(ctx, bound, opts...) {
+			var e Entry[E]
+			if err == nil {
+				e, err = l.schema.Decode(r)
+				if l.schema.skips(err) {
+					continue
+				}
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// skips reports whether a decoding error means that the event is to be left out.
+func (s *Schema[E]) skips(err error) bool {
+	return err != nil && (errors.Is(err, ErrDropped) || s.unknown == UnknownSkip && errors.Is(err, ErrUnknownType))
+}
+
+// Append encodes the events, gives each a new id and the metadata of ctx, and appends them under the rules of
+// [Store.Append]. Queries in conditions are checked against the schema.
+func (l *Log[E]) Append(ctx context.Context, events []E, conds ...Condition) (Receipt, error) {
+	raw, err := l.Encode(ctx, events)
+	if err != nil {
+		return Receipt{}, err
+	}
+	bound, err := l.schema.BindConditions(conds...)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return l.store.Append(ctx, raw, bound...)
+}
+
+// Encode makes the stored form of the events, with a new id each and the metadata of ctx, for those who append them
+// to the store themselves.
+func (l *Log[E]) Encode(ctx context.Context, events []E) ([]Event, error) {
+	raw := make([]Event, len(events))
+	metadata := MetadataFrom(ctx).encode()
+	for i, v := range events {
+		e, err := l.schema.Encode(v)
+		if err != nil {
+			return nil, err
+		}
+		e.ID = NewID()
+		e.Metadata = metadata
+		raw[i] = e
+	}
+	return raw, nil
+}
+
+// Bind checks q against the schema and turns it into the query that a store understands: values of hashed tags are
+// hashed, and a type's older names are added to its name. A tag, a stream's category, or a type that no event
+// declares is an [InvalidError], and so is an empty value: a misspelt boundary would otherwise read nothing, and
+// guard nothing, in silence.
+func (s *Schema[E]) Bind(q Query) (Query, error) {
+	bound := q.each(func(*Item) {})
+	for i := range bound.items {
+		if err := s.bindItem(&bound.items[i]); err != nil {
+			return Query{}, err
+		}
+	}
+	return bound, nil
+}
+
+func (s *Schema[E]) bindItem(it *Item) error {
+	tags := make([]string, 0, len(it.Tags))
+	for _, t := range it.Tags {
+		name, value, ok := strings.Cut(t, ":")
+		use, declared := s.tags[name]
+		switch {
+		case isSystemName(t):
+		case !ok || !declared:
+			return invalid("query", fmt.Sprintf("the tag %q: no event type declares `annals:%q`", t, name))
+		case value == "":
+			return invalid("query", fmt.Sprintf("the tag %q has no value", t))
+		case use.hash:
+			t = Tag(name, hashTag(s.hashKey, name, value))
+		}
+		tags = append(tags, t)
+	}
+	if len(tags) > 0 {
+		it.Tags = sortedSet(tags)
+	}
+	if it.Stream != "" && !isSystemName(it.Stream) {
+		name, value, _ := strings.Cut(it.Stream, "-")
+		if err := s.checkCategory(fmt.Sprintf("the stream %q", it.Stream), name); err != nil {
+			return err
+		}
+		if value == "" {
+			return invalid("query", fmt.Sprintf("the stream %q has no id", it.Stream))
+		}
+	}
+	if it.Category != "" && !isSystemName(it.Category) {
+		if err := s.checkCategory(fmt.Sprintf("the category %q", it.Category), it.Category); err != nil {
+			return err
+		}
+	}
+	return s.bindTypes(it)
+}
+
+func (s *Schema[E]) checkCategory(what, name string) error {
+	if !s.tags[name].stream {
+		return invalid("query", fmt.Sprintf("%s: no event type declares `annals:\"%s,stream\"`", what, name))
+	}
+	return nil
+}
+
+func (s *Schema[E]) bindTypes(it *Item) error {
+	if len(it.Types) == 0 {
+		return nil
+	}
+	var names []string
+	for _, t := range it.Types {
+		et := s.byName[t]
+		switch {
+		case isSystemName(t):
+			names = append(names, t)
+		case et == nil:
+			return invalid("query", fmt.Sprintf("the type %q is not among those given to NewSchema", t))
+		default:
+			names = append(names, et.names...)
+		}
+	}
+	it.Types = sortedSet(names)
+	return nil
+}
+
+// BindConditions is [Schema.Bind] for the queries of conditions.
+func (s *Schema[E]) BindConditions(conds ...Condition) ([]Condition, error) {
+	if len(conds) == 0 {
+		return nil, nil
+	}
+	bound := make([]Condition, len(conds))
+	for i, c := range conds {
+		if c.kind == KindNoneSince {
+			q, err := s.Bind(c.query)
+			if err != nil {
+				return nil, fmt.Errorf("condition %d: %w", i, err)
+			}
+			c.query = q
+		}
+		bound[i] = c
+	}
+	return bound, nil
+}
+
+// Match reports whether q, a query in the schema's words, matches the event that v would be stored as. A state made
+// of several parts uses it to hand an event to the part that it belongs to. The id is not compared: an item that
+// names one matches nothing. A query that the schema refuses matches nothing, as does a value that is not one of its
+// events.
+func (s *Schema[E]) Match(q Query, v E) bool {
+	et := s.byType[reflect.TypeOf(v)]
+	if et == nil {
+		return false
+	}
+	bound, err := s.Bind(q)
+	if err != nil {
+		return false
+	}
+	e := Event{Type: et.name}
+	if s.label(&e, et, v) != nil {
+		return false
+	}
+	return bound.MatchEvent(e)
+}

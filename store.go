@@ -1,0 +1,102 @@
+package annals
+
+import (
+	"context"
+	"iter"
+)
+
+// Store keeps events as bytes. It is implemented by the packages under store/, and proved by the suite in storetest.
+// All methods may be called concurrently.
+//
+// What else a store can do is found by asserting an interface, as in database/sql/driver: [Limiter], [SystemStore].
+type Store interface {
+	// Append records all the events, or none, if all the conditions hold. When it returns without an error the
+	// events are as durable as the store makes them, and every read that begins afterwards, anywhere, sees them.
+	//
+	// In this order: the shape of the call is checked ([ErrInvalid], [ErrTooLarge], [ErrReserved]). If every event's
+	// (stream, id) is stored already with the same content, in ascending order, the answer is the first receipt with
+	// Duplicate set, and no condition is looked at; if only some are, [ErrPartialDuplicate]; if one is stored with
+	// another content, [ErrIDReused]. Then all conditions are checked: [ErrAhead], or [ErrConflict] with every failure.
+	//
+	// Without events the conditions alone are checked. If ctx ends while the append waits, the error matches
+	// [ErrNotWritten] or [ErrUnknownOutcome], and the context's cause. The store keeps none of its arguments: the
+	// caller may reuse the slices.
+	Append(ctx context.Context, events []Event, conds ...Condition) (Receipt, error)
+
+	// Read yields the events of q in order of position. It is pinned to the head at the moment of ranging, which
+	// [HeadInto] tells; events appended later are not part of it. It sees every append that was acknowledged before.
+	//
+	// Nothing is opened before ranging; ranging twice reads twice; break frees everything. At most one error is
+	// yielded, last, with the zero event; the end of ctx is such an error and never a quiet end. Yielded values stay
+	// valid for ever and must not be written to.
+	Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq2[Recorded, error]
+
+	// Subscribe yields the events of q after the given position, first those there are, then, without gap or
+	// doubling, those that come. It never ends by itself: only by break or by an error, yielded last; the end of ctx
+	// is such an error. A position past the head is [ErrAhead]. A slow consumer delays nobody else.
+	Subscribe(ctx context.Context, q Query, after Position, opts ...SubscribeOption) iter.Seq2[Update, error]
+
+	// Head is the position of the last event that is visible to reads, 0 in an empty store.
+	Head(ctx context.Context) (Position, error)
+}
+
+// Update is what a subscription yields: an event, or progress.
+type Update struct {
+	// Event is nil for progress.
+	Event *Recorded
+	// Position is that of the event; for progress, a position up to which every matching event has been yielded, so
+	// that a checkpoint can move on over events that did not match.
+	Position Position
+	// CaughtUp says that with this update everything there was has been yielded. Said again each time the
+	// subscription reaches the head after having been behind it.
+	CaughtUp bool
+	// More says that a further update is ready now. False is the moment to commit a batch.
+	More bool
+}
+
+// SubscribeOption adjusts a subscription.
+type SubscribeOption func(*SubscribeOptions)
+
+// SubscribeOptions is what [SubscribeOption]s say, for those who implement stores.
+type SubscribeOptions struct {
+	// ProgressEvery is the number of positions without a match after which progress is yielded even while catching
+	// up. By default 10,000.
+	ProgressEvery int
+}
+
+// NewSubscribeOptions applies opts to the defaults.
+func NewSubscribeOptions(opts ...SubscribeOption) SubscribeOptions {
+	o := SubscribeOptions{ProgressEvery: 10_000}
+	for _, f := range opts {
+		f(&o)
+	}
+	return o
+}
+
+// Check reports what is wrong with the options, as an [InvalidError].
+func (o SubscribeOptions) Check() error {
+	if o.ProgressEvery < 1 {
+		return invalid("ProgressEvery", "must be at least 1")
+	}
+	return nil
+}
+
+// ProgressEvery asks for progress at least after this many positions without a match.
+func ProgressEvery(positions int) SubscribeOption {
+	return func(o *SubscribeOptions) { o.ProgressEvery = positions }
+}
+
+// SystemStore is implemented by stores that can keep the system's own events.
+type SystemStore interface {
+	// System is a view of the same store whose appends may use names that begin with "$".
+	System() Store
+}
+
+// System gives leave to append events whose names begin with "$", which is where the toolkit keeps its own books:
+// timers, audit, process state. It fails with [ErrUnsupported] if s cannot. It is not for applications.
+func System(s Store) (Store, error) {
+	if sys, ok := s.(SystemStore); ok {
+		return sys.System(), nil
+	}
+	return nil, ErrUnsupported
+}
