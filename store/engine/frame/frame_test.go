@@ -1,0 +1,168 @@
+package frame_test
+
+import (
+	"encoding/hex"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/frame"
+)
+
+var update = flag.Bool("update", false, "write the golden file anew: a change of format")
+
+var (
+	store = frame.StoreID{0xa1, 0xb2, 0xc3, 0xd4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+	at    = time.Date(2026, 1, 2, 3, 4, 5, 678_901_234, time.UTC)
+)
+
+func events() []annals.Event {
+	return []annals.Event{
+		{ID: annals.MakeID(at, [10]byte{1}), Type: "OrderPlaced", Stream: "order-42", Version: 1, Tags: []string{"order:42", "product:tea"}, Data: []byte(`{"total":1}`), Metadata: []byte(`{"actor":"ann"}`)},
+		{ID: annals.MakeID(at, [10]byte{2}), Type: "T", Version: 7},
+		{ID: annals.MakeID(at, [10]byte{3}), Type: "Blob", Version: 1, ContentType: "application/octet-stream", Data: []byte{0, 1, 2}},
+		{ID: annals.MakeID(at, [10]byte{4}), Type: "$sys", Version: 1, ContentType: "image/png", Data: []byte("png")},
+	}
+}
+
+func revisionOf(e annals.Event) annals.Revision {
+	if e.Stream == "" {
+		return annals.NoRevision
+	}
+	return 3
+}
+
+func build(seq uint64, first annals.Position, prev [32]byte) ([]byte, frame.Header) {
+	b := frame.NewBuilder(frame.Header{Store: store, Incarnation: 1, Epoch: 2, Seq: seq, FirstPosition: first, Time: at, PrevHash: prev}, nil)
+	for i, e := range events() {
+		record := frame.AppendBody(nil, &e, [16]byte{byte(i), 9}, frame.FlagLast)
+		b.Add(record, frame.BodyHash(record), revisionOf(e))
+	}
+	return b.Finish()
+}
+
+func TestAFrameHoldsWhatWasPutIn(t *testing.T) {
+	t.Parallel()
+	f, made := build(5, 100, [32]byte{1})
+	read, err := frame.Verify(f, store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(read, made) || read.LastPosition() != 103 || read.Ref().Seq != 5 {
+		t.Errorf("read the header %+v, made %+v", read, made)
+	}
+	i := 0
+	for _, b := range frame.Records(f) {
+		r, size, err := frame.DecodeRecord(b, store)
+		if err != nil || size != len(b) {
+			t.Fatal(err)
+		}
+		want := annals.Recorded{Event: events()[i], Position: annals.Position(100 + i), Revision: revisionOf(events()[i]), Time: at}
+		if !reflect.DeepEqual(r.Recorded, want) {
+			t.Errorf("record %d: got %+v, want %+v", i, r.Recorded, want)
+		}
+		i++
+	}
+	if i != len(events()) {
+		t.Errorf("%d records, want %d", i, len(events()))
+	}
+}
+
+func TestTheHashDependsOnEveryPartAndNotOnPlaceOfTheFile(t *testing.T) {
+	t.Parallel()
+	_, a := build(1, 1, [32]byte{})
+	_, same := build(1, 1, [32]byte{})
+	if a.Hash != same.Hash {
+		t.Error("the same frame has two hashes")
+	}
+	for name, other := range map[string]frame.Header{
+		"seq":      second(build(2, 1, [32]byte{})),
+		"position": second(build(1, 2, [32]byte{})),
+		"previous": second(build(1, 1, [32]byte{1})),
+	} {
+		if other.Hash == a.Hash {
+			t.Errorf("the hash does not depend on %s", name)
+		}
+	}
+}
+
+func second(_ []byte, h frame.Header) frame.Header { return h }
+
+func TestEveryFlippedBitIsDetected(t *testing.T) {
+	t.Parallel()
+	f, _ := build(1, 1, [32]byte{})
+	for bit := range len(f) * 8 {
+		f[bit/8] ^= 1 << (bit % 8)
+		if _, err := frame.Verify(f, store); err == nil {
+			t.Errorf("bit %d of byte %d was flipped, and the frame verifies", bit%8, bit/8)
+		}
+		f[bit/8] ^= 1 << (bit % 8)
+	}
+	for n := range len(f) {
+		if _, err := frame.Verify(f[:n], store); err == nil {
+			t.Errorf("cut to %d bytes, the frame verifies", n)
+		}
+	}
+}
+
+func TestBytesOfAnotherStoreAndZeroesDoNotVerify(t *testing.T) {
+	t.Parallel()
+	f, _ := build(1, 1, [32]byte{})
+	if _, err := frame.Verify(f, frame.StoreID{1}); err == nil {
+		t.Error("a frame of another store verifies")
+	}
+	if _, _, err := frame.DecodeRecord(f[frame.HeaderBytes:], frame.StoreID{1}); !errors.Is(err, frame.ErrChecksum) {
+		t.Errorf("a record of another store: got %v, want ErrChecksum", err)
+	}
+	if _, _, err := frame.DecodeRecord(make([]byte, 4096), store); !errors.Is(err, frame.ErrMalformed) {
+		t.Errorf("zeroes as a record: got %v, want ErrMalformed", err)
+	}
+	if _, err := frame.ParseHeader(make([]byte, 4096)); !errors.Is(err, frame.ErrMalformed) {
+		t.Errorf("zeroes as a frame: got %v, want ErrMalformed", err)
+	}
+}
+
+// The golden file is the alarm: if it changes, data on somebody's disk cannot be read any more.
+func TestTheFormatHasNotChanged(t *testing.T) {
+	t.Parallel()
+	f, _ := build(1, 1, [32]byte{})
+	golden := filepath.Join("testdata", "frame.hex")
+	got := hex.Dump(f)
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.TrimSpace(got) != strings.TrimSpace(string(want)) {
+		t.Errorf("the bytes of a frame changed; got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func FuzzDecodeRecord(f *testing.F) {
+	whole, _ := build(1, 1, [32]byte{})
+	for _, b := range frame.Records(whole) {
+		f.Add(b)
+	}
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, size, err := frame.DecodeRecord(b, store)
+		if err != nil {
+			return
+		}
+		again := frame.AppendBody(nil, &r.Event, r.Blind, r.Flags)
+		frame.Seal(again, r.Position, r.Revision, r.Time, store)
+		if string(again) != string(b[:size]) && len(r.ContentType) == 0 {
+			t.Errorf("decoded and encoded again, %x became %x", b[:size], again)
+		}
+	})
+}
