@@ -1,0 +1,101 @@
+package memory
+
+import (
+	"context"
+	"iter"
+
+	"github.com/annalsdb/annals"
+)
+
+// Subscribe implements [annals.Store].
+func (s *Store) Subscribe(ctx context.Context, q annals.Query, after annals.Position, opts ...annals.SubscribeOption) iter.Seq2[annals.Update, error] {
+	return func(yield func(annals.Update, error) bool) {
+		sub := subscription{store: s, query: q, at: after, options: annals.NewSubscribeOptions(opts...), yield: yield}
+		if err := sub.run(ctx); err != nil {
+			yield(annals.Update{}, err)
+		}
+	}
+}
+
+// subscription follows the log from one position on.
+type subscription struct {
+	store   *Store
+	query   annals.Query
+	options annals.SubscribeOptions
+	at      annals.Position // everything up to here was yielded, as an event or by progress
+	yield   func(annals.Update, error) bool
+}
+
+// run yields until the consumer stops, which is no error.
+func (u *subscription) run(ctx context.Context) error {
+	if err := u.query.Check(u.store.Limits()); err != nil {
+		return err
+	}
+	if err := u.options.Check(); err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		log, changed, err := u.store.snapshot()
+		if err != nil {
+			return err
+		}
+		head := annals.Position(len(log))
+		if u.at > head {
+			return &annals.AheadError{Position: u.at, Head: head}
+		}
+		if u.at < head {
+			if more, err := u.deliver(ctx, log); !more || err != nil {
+				return err
+			}
+			continue
+		}
+		if first && !u.yield(annals.Update{Position: u.at, CaughtUp: true}, nil) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// deliver yields what lies between u.at and the end of log, and tells whether the consumer wants more. The last
+// update stands at the end of log: the event there, or progress.
+func (u *subscription) deliver(ctx context.Context, log []annals.Recorded) (more bool, err error) {
+	quiet := 0
+	for _, r := range log[u.at:] {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		matches := u.query.Match(r)
+		quiet++
+		if matches {
+			quiet = 0
+		}
+		last := int(r.Position) == len(log)
+		if !matches && !last && quiet < u.options.ProgressEvery {
+			continue
+		}
+		quiet = 0
+		update := annals.Update{Position: r.Position, CaughtUp: last && u.isHead(r.Position)}
+		if matches {
+			event := r
+			update.Event = &event
+		}
+		update.More = !update.CaughtUp
+		u.at = r.Position
+		if !u.yield(update, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// isHead reports whether p is the head still.
+func (u *subscription) isHead(p annals.Position) bool {
+	log, _, err := u.store.snapshot()
+	return err == nil && annals.Position(len(log)) == p
+}
