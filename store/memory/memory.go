@@ -316,10 +316,11 @@ func (s *Store) slice(ctx context.Context, q annals.Query, o *annals.ReadOptions
 		return nil, err
 	}
 	head := annals.Position(len(log))
-	for _, p := range []annals.Position{o.After, o.AsOf} {
-		if p > head && p != annals.NoPosition {
-			return nil, &annals.AheadError{Position: p, Head: head}
-		}
+	if o.After > head {
+		return nil, &annals.AheadError{Position: o.After, Head: head}
+	}
+	if o.AsOf > head && o.AsOf != annals.NoPosition {
+		return nil, &annals.AheadError{Position: o.AsOf, Head: head}
 	}
 	upto := min(head, o.AsOf)
 	if !o.AsOfTime.IsZero() {

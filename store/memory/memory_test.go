@@ -158,6 +158,7 @@ func TestPastStatesAreReadOptions(t *testing.T) {
 		want error
 	}{
 		"after past the head":    {annals.After(5), annals.ErrAhead},
+		"after no position":      {annals.After(annals.NoPosition), annals.ErrAhead},
 		"as of past the head":    {annals.AsOf(5), annals.ErrAhead},
 		"as of revision to come": {annals.AsOfRevision(2), annals.ErrAhead},
 		"limit 0":                {annals.Limit(0), annals.ErrInvalid},
