@@ -64,3 +64,124 @@ func ExampleSchema_Bind() {
 	// annals: invalid query: the tag "products:tea": no event type declares `annals:"products"`
 	// product-tea [product:tea] {"product":"tea"} <nil>
 }
+
+type OrderPlaced struct {
+	Order string `json:"order" annals:"order,stream"`
+	Total int64  `json:"total"`
+}
+
+type OrderPaid struct {
+	Order string `json:"order" annals:"order,stream"`
+}
+
+// Events are plain structs. Read, decide, append on the condition that nothing has changed: this is all there is to
+// consistency.
+func Example() {
+	ctx := context.Background()
+	log := annals.NewLog(memory.New(), annals.NewSchema([]any{OrderPlaced{}, OrderPaid{}}))
+	if _, err := log.Append(ctx, []any{OrderPlaced{Order: "42", Total: 1200}}, annals.NoStream("order-42")); err != nil {
+		fmt.Println(err)
+	}
+
+	paid := false
+	var head annals.Position
+	for e, err := range log.Read(ctx, annals.Stream("order-42"), annals.HeadInto(&head)) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, paid = e.Value.(OrderPaid)
+		fmt.Printf("%s at revision %d: %+v\n", e.Type, e.Revision, e.Value)
+	}
+	if !paid {
+		receipt, err := log.Append(ctx, []any{OrderPaid{Order: "42"}}, annals.NoneSince(head, annals.Stream("order-42")))
+		fmt.Println("appended at", receipt.Last, err)
+	}
+
+	// Who decided on the same past as we did comes too late.
+	_, err := log.Append(ctx, []any{OrderPaid{Order: "42"}}, annals.NoneSince(head, annals.Stream("order-42")))
+	fmt.Println(err)
+	// Output:
+	// OrderPlaced at revision 0: {Order:42 Total:1200}
+	// appended at 2 <nil>
+	// annals: conflict: wanted none of (stream order-42) after 1: there are, first at 2
+}
+
+// A conflict says which condition failed, and on request shows the events that are in the way.
+func ExampleConflictError() {
+	ctx := context.Background()
+	store := memory.New()
+	for _, name := range []string{"A", "B"} {
+		if _, err := store.Append(ctx, []annals.Event{{Type: name, Stream: "order-42"}}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	_, err := store.Append(ctx, []annals.Event{{Type: "C", Stream: "order-42"}}, annals.StreamAt("order-42", 0).WithEvents())
+	if conflict, ok := errors.AsType[*annals.ConflictError](err); ok {
+		for _, f := range conflict.Failures {
+			fmt.Println(f, "by", f.Events[0].Type)
+		}
+	}
+	// Output:
+	// stream order-42 at revision 0: it is at revision 1 by B
+}
+
+// The past is a read option.
+func ExampleAsOfRevision() {
+	ctx := context.Background()
+	log := annals.NewLog(memory.New(), annals.NewSchema([]any{OrderPlaced{}, OrderPaid{}}))
+	if _, err := log.Append(ctx, []any{OrderPlaced{Order: "42", Total: 1200}, OrderPaid{Order: "42"}}); err != nil {
+		fmt.Println(err)
+	}
+	for e, err := range log.Read(ctx, annals.Stream("order-42"), annals.AsOfRevision(0)) {
+		fmt.Println(e.Type, err)
+	}
+	for e, err := range log.Read(ctx, annals.Stream("order-42"), annals.Backwards(), annals.Limit(1)) {
+		fmt.Println(e.Type, err)
+	}
+	// Output:
+	// OrderPlaced <nil>
+	// OrderPaid <nil>
+}
+
+// Stored data of an older version becomes today's value when it is read.
+func ExampleUpcast() {
+	type orderPlaced1 struct {
+		Order string
+		Euros int64
+	}
+	schema := annals.NewSchema([]any{OrderPlaced{}},
+		annals.Upcast(1, func(o orderPlaced1) OrderPlaced { return OrderPlaced{Order: o.Order, Total: o.Euros * 100} }),
+		annals.Renamed[OrderPlaced]("OrderSubmitted"))
+	e, err := schema.Decode(annals.Recorded{Event: annals.Event{Type: "OrderSubmitted", Data: []byte(`{"Order":"42","Euros":12}`)}})
+	fmt.Printf("%+v %v\n", e.Value, err)
+	// Output:
+	// {Order:42 Total:1200} <nil>
+}
+
+// A wrong declaration is a mistake in the program: it panics when the program starts, and names every mistake.
+func ExampleNewSchema() {
+	type OrderShipped struct {
+		Order  string `annals:"order,stream,hash"`
+		Weight int    `annals:"weight"`
+	}
+	defer func() { fmt.Println(recover()) }()
+	annals.NewSchema([]any{OrderShipped{}, &OrderPaid{}})
+	// Output:
+	// annals: NewSchema:
+	// event *annals_test.OrderPaid is a pointer: events are struct values
+	// event annals_test.OrderShipped: field OrderShipped.Order: a stream is neither hashed nor omitted
+	// event annals_test.OrderShipped: field OrderShipped.Weight: only strings can be tags, not int
+}
+
+// A query says which events, in items that are alternatives.
+func ExampleQuery() {
+	q := annals.Stream("order-42").Or(annals.Tags("product:tea").Types("StockReceived", "OrderPlaced"))
+	fmt.Println(q)
+	fmt.Println(q.MatchEvent(annals.Event{Type: "OrderPlaced", Stream: "order-7", Tags: []string{"product:tea"}}))
+	fmt.Println(q.MatchEvent(annals.Event{Type: "OrderPaid", Stream: "order-7"}))
+	// Output:
+	// (stream order-42) or (tag product:tea, type OrderPlaced|StockReceived)
+	// true
+	// false
+}

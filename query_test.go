@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/annalsdb/annals"
 )
@@ -128,5 +129,70 @@ func TestAQueryKnowsWhatItCovers(t *testing.T) {
 	}
 	if large.Stream() != "order-1" || large.Or(annals.Stream("order-2")).Stream() != "" || annals.All().Stream() != "" {
 		t.Error("Stream is the one stream that is named")
+	}
+}
+
+func TestCoveringIsByItemsAndIncludesTheSystem(t *testing.T) {
+	t.Parallel()
+	a, b, c := annals.Stream("a-1"), annals.Tags("b:1").Types("T"), annals.ByID(annals.NewID())
+	for _, x := range []struct {
+		large, small annals.Query
+		want         bool
+	}{
+		{a.Or(b, c), b, true},
+		{a.Or(b), c, false},
+		{annals.All(), a, false}, // items are compared, not what they would match
+		{annals.Tags("b:1"), b, false},
+		{annals.Tags("x", "y"), annals.Tags("y", "x"), true},
+		{annals.Types("x", "y"), annals.Types("y", "x", "x"), true},
+		{a, a.WithSystem(), false},
+		{a.WithSystem(), a, true},
+		{a, annals.Query{}, true},
+	} {
+		if got := x.large.Covers(x.small); got != x.want {
+			t.Errorf("%s covers %s: got %v", x.large, x.small, got)
+		}
+	}
+	if a.Equal(a.WithSystem()) || a.Equal(b) || a.Or(b).Equal(b.Or(a)) || !a.Or(b).Equal(a.Or(b)) {
+		t.Error("queries are equal if their items are, in the same order")
+	}
+}
+
+func TestAQueryIsMadeOfItemsAndGivesThemBack(t *testing.T) {
+	t.Parallel()
+	q := annals.Tags("a:1").Types("T").Or(annals.Category("order"), annals.Stream("order-1"), annals.ByID(annals.NewID()))
+	if back := annals.QueryOf(q.Items()...); !back.Equal(q) {
+		t.Errorf("%s came back as %s", q, back)
+	}
+	if !(annals.Query{}).IsZero() || annals.Tags().IsZero() || annals.All().IsZero() || !annals.QueryOf().IsZero() {
+		t.Error("only a query that nothing was said of is zero")
+	}
+	if q.IncludesSystem() || !q.WithSystem().IncludesSystem() || !annals.All().Or(annals.All().WithSystem()).IncludesSystem() {
+		t.Error("WithSystem is kept, through Or too")
+	}
+}
+
+func TestTypesNarrowTypes(t *testing.T) {
+	t.Parallel()
+	q := annals.Types("A", "B").Types("B", "C")
+	if !q.MatchEvent(annals.Event{Type: "B"}) || q.MatchEvent(annals.Event{Type: "A"}) || q.MatchEvent(annals.Event{Type: "C"}) {
+		t.Errorf("got %s", q)
+	}
+}
+
+func TestQueriesAreWrittenForPeople(t *testing.T) {
+	t.Parallel()
+	id := annals.MakeID(time.UnixMilli(0), [10]byte{})
+	for want, q := range map[string]annals.Query{
+		"zero query":                           {},
+		"malformed query (Tags without a tag)": annals.Tags(),
+		"(all)":                                annals.All(),
+		"(all) with system events":             annals.All().WithSystem(),
+		"(tag a:1+b:2, type T|U) or (stream order-42)":                  annals.Tags("b:2", "a:1").Types("U", "T").Or(annals.Stream("order-42")),
+		"(category order) or (id 00000000-0000-7000-8000-000000000000)": annals.Category("order").Or(annals.ByID(id)),
+	} {
+		if q.String() != want {
+			t.Errorf("got %s, want %s", q, want)
+		}
 	}
 }

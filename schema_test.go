@@ -2,8 +2,8 @@ package annals_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -148,6 +148,32 @@ func TestOldVersionsAreUpcast(t *testing.T) {
 
 func TestWrongDeclarationsPanicWithAllMistakes(t *testing.T) {
 	t.Parallel()
+	message := declare(func() {
+		annals.NewSchema([]any{placed{}, placed{}, &line{}, nil, 3, registered{}},
+			annals.UpcastRaw[placed](2, func(b []byte) ([]byte, error) { return b, nil }), annals.Named[line]("x"))
+	})
+	for _, want := range []string{
+		"annals: NewSchema:", "listed twice", "is a pointer", "event 3 is nil", "int is not a struct", "give HashKey", "no upcaster from version 1", "not among the events",
+	} {
+		if !strings.Contains(message, want) {
+			t.Errorf("the panic does not say %q:\n%s", want, message)
+		}
+	}
+}
+
+// declare is the text of the panic of a wrong declaration, or "" if there was none.
+func declare(f func()) (message string) {
+	defer func() {
+		if v := recover(); v != nil {
+			message = fmt.Sprint(v)
+		}
+	}()
+	f()
+	return ""
+}
+
+func TestEveryWrongDeclarationIsNamed(t *testing.T) {
+	t.Parallel()
 	type number struct {
 		N int `annals:"n"`
 	}
@@ -161,37 +187,164 @@ func TestWrongDeclarationsPanicWithAllMistakes(t *testing.T) {
 	type option struct {
 		A string `annals:"o,unique"`
 	}
-	type behind struct{ L *line }
-	defer func() {
-		message, _ := recover().(string)
-		for _, want := range []string{
-			"listed twice", "is a pointer", "only strings", "2 fields name its stream", "holds no \"-\"", "unknown option",
-			"behind a ptr", "is nil", "is not a struct", "give HashKey", "no upcaster from version 1", "not among the events",
-		} {
-			if !strings.Contains(message, want) {
-				t.Errorf("the panic does not say %q:\n%s", want, message)
-			}
+	type nameless struct {
+		A string `annals:",stream"`
+	}
+	type colon struct {
+		A string `annals:"a:b"`
+	}
+	type system struct {
+		A string `annals:"$a"`
+	}
+	type streams struct {
+		A []string `annals:"a,stream"`
+	}
+	type streamElement struct {
+		Lines []struct {
+			A string `annals:"a,stream"`
 		}
-	}()
-	annals.NewSchema([]any{placed{}, placed{}, &line{}, number{}, twoStreams{}, dashed{}, option{}, behind{}, nil, 3, registered{}},
-		annals.UpcastRaw[placed](2, func(b []byte) ([]byte, error) { return b, nil }), annals.Named[line]("x"))
-	t.Error("no panic")
+	}
+	type hashedStream struct {
+		A string `annals:"a,stream,hash"`
+	}
+	type omittedStream struct {
+		A string `annals:"a,stream,omitempty"`
+	}
+	type hidden struct {
+		a string `annals:"a"` //nolint:revive // the mistake that is wanted
+	}
+	type behindPointer struct{ L *line }
+	type behindSlice struct{ L []*line }
+	type behindMap struct{ L map[string]line }
+	type plain struct {
+		Email string `annals:"email"`
+	}
+	_ = hidden{}.a
+	identity := func(b []byte) ([]byte, error) { return b, nil }
+	one := func(e any, opts ...annals.SchemaOption) func() {
+		return func() { annals.NewSchema([]any{e}, opts...) }
+	}
+	cases := []struct {
+		want string
+		f    func()
+	}{
+		{"no events", func() { annals.NewSchema([]any{}) }},
+		{"field number.N: only strings", one(number{})},
+		{"2 fields name its stream", one(twoStreams{})},
+		{"holds no \"-\"", one(dashed{})},
+		{"unknown option \"unique\"", one(option{})},
+		{"\"\" is no name for a tag", one(nameless{})},
+		{"\"a:b\" is no name for a tag", one(colon{})},
+		{"\"$a\" is no name for a tag", one(system{})},
+		{"one value, not several", one(streams{})},
+		{"one value, not several", one(streamElement{})},
+		{"neither hashed nor omitted", one(hashedStream{}, annals.HashKey(hashKey))},
+		{"neither hashed nor omitted", one(omittedStream{})},
+		{"tagged but not exported", one(hidden{})},
+		{"behind a ptr", one(behindPointer{})},
+		{"behind a ptr", one(behindSlice{})},
+		{"behind a map", one(behindMap{})},
+		{"hashed here and plain there", func() { annals.NewSchema([]any{plain{}, registered{}}, annals.HashKey(hashKey)) }},
+		{"3 bytes are too few", one(registered{}, annals.HashKey([]byte("key")))},
+		{"has no name: use Named", one(struct{ A string }{})},
+		{"has no name: use Named", one(generic[int]{})},
+		{"is a system name", one(line{}, annals.Named[line]("$line"))},
+		{"stands for", func() { annals.NewSchema([]any{line{}, plain{}}, annals.Named[plain]("line")) }},
+		{"stands for", func() { annals.NewSchema([]any{line{}, plain{}}, annals.Renamed[plain]("line")) }},
+		{"is dropped and stands for", one(line{}, annals.Dropped("line"))},
+		{"Renamed: annals_test.placed is not among", one(line{}, annals.Renamed[placed]("x"))},
+		{"versions begin at 1", one(line{}, annals.UpcastRaw[line](0, identity))},
+		{"a second upcaster from version 1", one(line{}, annals.UpcastRaw[line](1, identity), annals.UpcastRaw[line](1, identity))},
+		{"no upcaster from version 2", one(line{}, annals.UpcastRaw[line](1, identity), annals.UpcastRaw[line](3, identity))},
+		{"is not the last: use UpcastRaw", one(line{}, annals.Upcast(1, func(l line) line { return l }), annals.UpcastRaw[line](2, identity))},
+	}
+	for _, c := range cases {
+		if message := declare(c.f); !strings.Contains(message, c.want) {
+			t.Errorf("the panic is %q, which lacks %q", message, c.want)
+		}
+	}
 }
 
-func TestIDs(t *testing.T) {
+type generic[T any] struct{ V T }
+
+func TestTypesHaveTheNamesTheyAreGiven(t *testing.T) {
 	t.Parallel()
-	id := annals.NewID()
-	if id[6]>>4 != 7 || id[8]>>6 != 2 || id.Time().IsZero() {
-		t.Errorf("%s is not a UUIDv7", id)
+	s := annals.NewSchema([]any{line{}, placed{}, generic[int]{}}, annals.Named[placed]("OrderPlaced"), annals.Named[generic[int]]("Number"))
+	if got := s.TypeNames(); !slices.Equal(got, []string{"Number", "OrderPlaced", "line"}) {
+		t.Errorf("got %q", got)
 	}
-	b, err := json.Marshal(id)
-	var back annals.ID
-	if err != nil || json.Unmarshal(b, &back) != nil || back != id {
-		t.Errorf("%s came back as %s: %v", id, back, err)
+	if s.TypeName(placed{}) != "OrderPlaced" || s.TypeName(generic[int]{}) != "Number" || s.TypeName(3) != "" || s.TypeName(nil) != "" {
+		t.Error("TypeName is the stored name, or none")
 	}
-	for _, bad := range []string{"", "x", strings.Repeat("g", 36), id.String() + "0"} {
-		if _, err := annals.ParseID(bad); err == nil {
-			t.Errorf("%q was taken for an id", bad)
+	if _, err := s.Bind(annals.Types("placed")); !errors.Is(err, annals.ErrInvalid) {
+		t.Errorf("the Go name of a type that is stored under another: got %v", err)
+	}
+}
+
+func TestTagsLieAnywhereInAStruct(t *testing.T) {
+	t.Parallel()
+	type address struct {
+		City string `annals:"city"`
+	}
+	type Base struct {
+		Order string `annals:"order,stream"`
+	}
+	type tree struct {
+		Name string `annals:"node"`
+		Sub  []tree // recursive types are not looked into twice
+	}
+	type shipped struct {
+		Base
+		To      address
+		Via     [2]address
+		Batches [][]string
+		Labels  [2]orderID `annals:"label,omitempty"`
+		Plan    tree
+		Note    *string
+		Extra   map[string]string
+	}
+	s := annals.NewSchema([]any{shipped{}})
+	v := shipped{
+		Base: Base{Order: "1"}, To: address{"Oslo"}, Via: [2]address{{"Bergen"}, {"Oslo"}},
+		Labels: [2]orderID{"x", ""}, Plan: tree{Name: "root", Sub: []tree{{Name: "leaf"}}},
+	}
+	e, err := s.Encode(v)
+	want := []string{"city:Bergen", "city:Oslo", "label:x", "node:root", "order:1"}
+	if err != nil || e.Stream != "order-1" || !slices.Equal(e.Tags, want) {
+		t.Errorf("got %s, %q, %v; want %q", e.Stream, e.Tags, err, want)
+	}
+	if !s.Match(annals.Tags("city:Bergen", "label:x"), v) || s.Match(annals.Tags("city:Bergen", "label:y"), v) {
+		t.Error("Match sees the same tags")
+	}
+	v.Via[1].City = ""
+	if _, err := s.Encode(v); !errors.Is(err, annals.ErrInvalid) || !strings.Contains(err.Error(), "address.City: is empty") {
+		t.Errorf("got %v", err)
+	}
+	if s.Match(annals.All(), v) || s.Match(annals.Tags("town:x"), v) || s.Match(annals.All(), 3) {
+		t.Error("what cannot be stored, and a query that is refused, match nothing")
+	}
+}
+
+func TestWhatCannotBeEncodedOrDecodedIsAnErrorNamingIt(t *testing.T) {
+	t.Parallel()
+	type loud struct{ F func() }
+	s := annals.NewSchema([]any{loud{}, line{}},
+		annals.UpcastRaw[line](1, func([]byte) ([]byte, error) { return nil, errors.New("no idea") }),
+		annals.Upcast(2, func(l line) line { return l }))
+	if _, err := s.Encode(loud{}); err == nil || !strings.Contains(err.Error(), "encode loud") {
+		t.Errorf("got %v", err)
+	}
+	for _, c := range []struct {
+		event annals.Event
+		want  string
+	}{
+		{annals.Event{Type: "line", Version: 3, Data: []byte("{")}, "position 7: decode line version 3"},
+		{annals.Event{Type: "line", Version: 2, Data: []byte("{")}, "decode line version 2"},
+		{annals.Event{Type: "line", Version: 1}, "upcast from version 1: no idea"},
+		{annals.Event{Type: "line", Version: 9}, "the newest version that this program knows is 3"},
+	} {
+		if _, err := s.Decode(annals.Recorded{Event: c.event, Position: 7}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
 		}
 	}
 }

@@ -1,0 +1,99 @@
+package decider
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+
+	"github.com/annalsdb/annals"
+)
+
+// Command is a request to change something. Ids and times are data: fields of the command, filled in where it comes
+// from.
+type Command[S, E any] interface {
+	// Initial is the state before any event, with the ids that say what the command is about. It is called afresh for
+	// every attempt.
+	Initial() S
+	// Decide answers with the events that the command leads to, none if there is nothing to do, or with the reason why
+	// not. It must be pure, and leave maps and slices of the state as they are: it may be called several times, and the
+	// events are folded into the same state.
+	Decide(state S) ([]E, error)
+}
+
+// validator and authorizer are the optional methods of a command.
+type (
+	validator         interface{ Validate() error }
+	authorizer[S any] interface {
+		Authorize(principal annals.Principal, state S) error
+	}
+)
+
+// CommandName is the name of commands of type C, as metadata, errors and idempotency keys use it: the name of the type
+// without its package.
+func CommandName[C any]() string { return typeName(reflect.TypeFor[C]()) }
+
+// Execute runs a command: Validate, if it has that; load the state; Authorize, if it has that; Decide; append on the
+// condition that nothing in the boundary has changed, or once more from loading. Events of other boundaries may be
+// decided too, but nothing guards those.
+//
+// The principal of ctx is who asks. Errors: [ErrInvalid], [ErrForbidden], [ErrRejected], [ErrKeyReused];
+// annals.ErrConflict when the tries are used up; [ErrDeclaration] and [ErrPanic] for mistakes in the program; and what
+// the store says. Nothing was stored then, except with annals.ErrUnknownOutcome, where nobody knows, and when an error
+// of [WaitFor] comes with a result.
+func Execute[C Command[S, E], S State[S, E], E any](ctx context.Context, log *annals.Log[E], cmd C, opts ...Option) (Result[S, E], error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return Result[S, E]{}, err
+	}
+	t := reflect.TypeOf(cmd)
+	if t == nil {
+		return Result[S, E]{}, &annals.InvalidError{What: "command", Problem: "nil"}
+	}
+	if err := checkMethods[S](t, log.RequiresAuthorize()); err != nil {
+		return Result[S, E]{}, err
+	}
+	r := run[S, E]{log: log, options: o, name: typeName(t), initial: cmd.Initial, decide: cmd.Decide}
+	r.fingerprint = func() (string, error) {
+		b, err := json.Marshal(cmd)
+		return hash(r.name, string(b)), err
+	}
+	if v, ok := any(cmd).(validator); ok {
+		if err := r.validate(v); err != nil {
+			return Result[S, E]{}, err
+		}
+	}
+	if a, ok := any(cmd).(authorizer[S]); ok {
+		principal := annals.PrincipalFrom(ctx)
+		r.authorize = func(s S) error { return a.Authorize(principal, s) }
+	}
+	m := annals.MetadataFrom(ctx)
+	m.Command, m.Fingerprint = r.name, ""
+	return r.execute(annals.WithMetadata(ctx, m))
+}
+
+func (r *run[S, E]) validate(v validator) error {
+	var invalid error
+	if err := guard(r.name+".Validate", 0, func() { invalid = v.Validate() }); err != nil {
+		return err
+	}
+	if invalid == nil || errors.Is(invalid, ErrInvalid) {
+		return invalid
+	}
+	return &InvalidError{Fields: []Field{{Problem: invalid.Error()}}, cause: invalid}
+}
+
+// Update is [Execute] without a command: it loads the state, decides with the function, which must be pure, and
+// appends. As initial may be used more than once and Evolve may change them, maps in it must be nil.
+func Update[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial S, decide func(S) ([]E, error), opts ...Option) (Result[S, E], error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return Result[S, E]{}, err
+	}
+	r := run[S, E]{log: log, options: o, name: stateName[S](), initial: func() S { return initial }, decide: decide}
+	r.fingerprint = func() (string, error) {
+		boundary, err := boundaryOf(initial, 0)
+		return hash(r.name, boundary.String()), err
+	}
+	return r.execute(ctx)
+}

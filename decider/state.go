@@ -1,0 +1,160 @@
+package decider
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+
+	"github.com/annalsdb/annals"
+)
+
+// State is what a decision has to know: a value with the ids that say what it is about, and what the events of its
+// boundary made of it. S is the state's own type, E the events of the schema.
+//
+//	type Order struct{ ID, Status string }
+//	func (o Order) Boundary() annals.Query { return annals.Stream("order-" + o.ID) }
+//	func (o Order) Evolve(e Event) Order   { … }
+type State[S, E any] interface {
+	// Boundary says which events matter. It may depend on what has been folded in, and grow by it.
+	Boundary() annals.Query
+	// Evolve folds in one event. The receiver is given away: maps and slices in it may be changed. It must take every
+	// event that the boundary can deliver.
+	Evolve(event E) S
+}
+
+// Loaded is a state and where it was read.
+type Loaded[S any] struct {
+	State S
+	// Revision is that of the last event read of the one stream that the boundary of the initial state names, or, if
+	// that names none or several, the boundary it has grown to. annals.NoRevision if there is no such event.
+	Revision annals.Revision
+	// Found says that the boundary has at least one event.
+	Found bool
+	// Position is the one up to which the store was read: its head, or the moment of the past that was asked for.
+	Position annals.Position
+	// Boundary is the last that was read, in the schema's words.
+	Boundary annals.Query
+
+	about  string // the one stream that the boundary of the initial state names
+	stream string // the stream whose revision is Revision
+}
+
+// roundsMax is how often a boundary may be read because it has grown.
+const roundsMax = 8
+
+// Load folds the events of the initial state's boundary. As it is handed on to Evolve, which may change them, maps in it
+// must be nil.
+//
+// Options may say as of when, and how fresh: annals.AsOf, AsOfTime, AsOfRevision, AtLeast, HeadInto. Those that leave
+// out events of the past do not fit a state and are an annals.InvalidError. An event of a type that the schema does not
+// list is an error, as the log says; a panic in Boundary or Evolve is a [PanicError].
+func Load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial S, opts ...annals.ReadOption) (Loaded[S], error) {
+	return load(ctx, log, func() S { return initial }, opts...)
+}
+
+// load is Load with an initial state made afresh for every time that the boundary is read.
+func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial func() S, opts ...annals.ReadOption) (Loaded[S], error) {
+	o := annals.NewReadOptions(opts...)
+	if o.After != 0 || o.Limit != 0 || o.Backwards || o.FromRevision != nil {
+		return Loaded[S]{}, &annals.InvalidError{
+			What:    "read option",
+			Problem: fmt.Sprintf("%s is folded from the first event on: After, FromRevision, Limit and Backwards do not fit", stateName[S]()),
+		}
+	}
+	l, err := begin(initial)
+	if err != nil {
+		return Loaded[S]{}, err
+	}
+	for range roundsMax {
+		if err := fold(ctx, log, &l, opts); err != nil {
+			return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
+		}
+		next, err := boundaryOf(l.State, l.Position)
+		if err == nil {
+			err = next.Check(annals.LimitsOf(log.Store()))
+		}
+		if err != nil {
+			return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
+		}
+		if l.Boundary.Covers(next) {
+			if o.HeadInto != nil {
+				*o.HeadInto = l.Position
+			}
+			return l, nil
+		}
+		if !next.Covers(l.Boundary) { // what was once found to matter is guarded, even if the state has let go of it
+			next = l.Boundary.Or(next)
+		}
+		if o.AsOf != annals.NoPosition || !o.AsOfTime.IsZero() || o.AsOfRevision != nil {
+			opts = []annals.ReadOption{annals.AsOf(l.Position)} // a larger boundary may name no single stream any more
+		}
+		if l, err = begin(initial); err != nil {
+			return Loaded[S]{}, err
+		}
+		l.Boundary = next
+	}
+	return Loaded[S]{}, &BoundaryError{State: stateName[S](), Rounds: roundsMax}
+}
+
+// begin is the state before any event.
+func begin[S State[S, E], E any](initial func() S) (Loaded[S], error) {
+	l := Loaded[S]{Revision: annals.NoRevision}
+	err := guard("Initial of "+stateName[S](), 0, func() { l.State = initial() })
+	if err != nil {
+		return l, err
+	}
+	l.Boundary, err = boundaryOf(l.State, 0)
+	l.about = l.Boundary.Stream()
+	return l, err
+}
+
+func boundaryOf[S State[S, E], E any](s S, at annals.Position) (q annals.Query, err error) {
+	err = guard(stateName[S]()+".Boundary", at, func() { q = s.Boundary() })
+	return q, err
+}
+
+// fold reads the boundary of l into its state. One deferred call serves all events; it takes only panics of Evolve,
+// not those of a store.
+func fold[S State[S, E], E any](ctx context.Context, log *annals.Log[E], l *Loaded[S], opts []annals.ReadOption) (err error) {
+	var at annals.Position
+	evolving := false
+	defer func() {
+		if !evolving {
+			return
+		}
+		if v := recover(); v != nil {
+			err = &PanicError{Method: stateName[S]() + ".Evolve", Position: at, Value: v, Stack: debug.Stack()}
+		}
+	}()
+	if l.stream = l.about; l.stream == "" {
+		l.stream = l.Boundary.Stream()
+	}
+	for e, err := range log.Read(ctx, l.Boundary, slices.Concat(opts, []annals.ReadOption{annals.HeadInto(&l.Position)})...) {
+		if err != nil {
+			return err
+		}
+		at, evolving = e.Position, true
+		l.State = l.State.Evolve(e.Value)
+		evolving = false
+		l.Found = true
+		if l.stream != "" && e.Stream == l.stream {
+			l.Revision = e.Revision
+		}
+	}
+	return nil
+}
+
+func stateName[S any]() string { return typeName(reflect.TypeFor[S]()) }
+
+// typeName is a type's name without its package; a pointer has that of what it points to.
+func typeName(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if n := t.Name(); n != "" {
+		return n
+	}
+	return t.String()
+}
