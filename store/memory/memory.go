@@ -6,6 +6,8 @@ package memory
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"slices"
@@ -99,8 +101,8 @@ func (s *Store) append(ctx context.Context, events []annals.Event, conds []annal
 	if err := annals.CheckAppend(events, conds, s.Limits(), system); err != nil {
 		return annals.Receipt{}, err
 	}
-	if ctx.Err() != nil {
-		return annals.Receipt{}, &annals.OutcomeError{Cause: ctx.Err()}
+	if err := ended(ctx); err != nil {
+		return annals.Receipt{}, &annals.OutcomeError{Cause: err}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,7 +272,7 @@ func (s *Store) snapshot() (log []annals.Recorded, changed <-chan struct{}, err 
 
 // Head implements [annals.Store].
 func (s *Store) Head(ctx context.Context) (annals.Position, error) {
-	if err := ctx.Err(); err != nil {
+	if err := ended(ctx); err != nil {
 		return 0, err
 	}
 	log, _, err := s.snapshot()
@@ -292,7 +294,7 @@ func (s *Store) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOpt
 			if o.Backwards {
 				r = log[len(log)-1-i]
 			}
-			if err := ctx.Err(); err != nil {
+			if err := ended(ctx); err != nil {
 				yield(annals.Recorded{}, err)
 				return
 			}
@@ -352,7 +354,7 @@ func (s *Store) slice(ctx context.Context, q annals.Query, o *annals.ReadOptions
 // await waits until the log is long enough.
 func (s *Store) await(ctx context.Context, p annals.Position) ([]annals.Recorded, error) {
 	for {
-		if err := ctx.Err(); err != nil {
+		if err := ended(ctx); err != nil {
 			return nil, err
 		}
 		log, changed, err := s.snapshot()
@@ -364,6 +366,15 @@ func (s *Store) await(ctx context.Context, p annals.Position) ([]annals.Recorded
 		case <-ctx.Done():
 		}
 	}
+}
+
+// ended is nil while ctx runs; then an error that matches both the context's error and its cause.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == nil || errors.Is(cause, err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // find is the position of a stream's revision, 0 if there is none, and the stream's last revision.

@@ -35,7 +35,7 @@ func (u *subscription) run(ctx context.Context) error {
 		return err
 	}
 	for first := true; ; first = false {
-		if err := ctx.Err(); err != nil {
+		if err := ended(ctx); err != nil {
 			return err
 		}
 		log, changed, err := u.store.snapshot()
@@ -67,7 +67,7 @@ func (u *subscription) run(ctx context.Context) error {
 func (u *subscription) deliver(ctx context.Context, log []annals.Recorded) (more bool, err error) {
 	quiet := 0
 	for _, r := range log[u.at:] {
-		if err := ctx.Err(); err != nil {
+		if err := ended(ctx); err != nil {
 			return false, err
 		}
 		matches := u.query.Match(r)
