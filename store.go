@@ -16,7 +16,7 @@ type Store interface {
 	// In this order: the shape of the call is checked ([ErrInvalid], [ErrTooLarge], [ErrReserved]). If every event's
 	// (stream, id) is stored already with the same content, in ascending order, the answer is the first receipt with
 	// Duplicate set, and no condition is looked at; if only some are, [ErrPartialDuplicate]; if one is stored with
-	// another content, [ErrIDReused]. Then all conditions are checked: [ErrAhead], or [ErrConflict] with every failure.
+	// another content, which weighs more, [ErrIDReused]. Then all conditions are checked: [ErrAhead], or [ErrConflict] with every failure.
 	//
 	// Without events the conditions alone are checked. If ctx ends while the append waits, the error matches
 	// [ErrNotWritten] or [ErrUnknownOutcome], and the context's cause. The store keeps none of its arguments: the
