@@ -1,0 +1,57 @@
+package cqrs
+
+import (
+	"context"
+	"time"
+
+	"github.com/annalsdb/annals"
+)
+
+// AuditRecord says that somebody gave a command, and what became of it.
+type AuditRecord struct {
+	// Name of the command.
+	Name string
+	// Command is its value. It may hold personal data: keep only what you may.
+	Command any
+	// Principal gave it. Actor is who is written beside the events: the principal's id, unless the metadata of the
+	// context names another.
+	Principal annals.Principal
+	Actor     string
+	// CorrelationID is that of the metadata, if there is one.
+	CorrelationID string
+	// Time is when the command was given, Duration how long it took.
+	Time     time.Time
+	Duration time.Duration
+	// Outcome classes Err, which is nil for an accepted command.
+	Outcome Outcome
+	Err     error
+}
+
+// Audit hands a record of every command to the function, whether it was accepted, rejected, refused or failed, before
+// the caller learns of it. Commands that panic are recorded too, as [ErrPanic], and go on panicking. Queries are not
+// recorded.
+//
+// The function may be called concurrently. Its context is not cut off when the caller goes away. It has no say: a
+// record that must not be lost is put somewhere durable by the function itself.
+func Audit(record func(context.Context, AuditRecord)) Middleware {
+	return func(next Handler) Handler {
+		return func(ctx context.Context, m Message) (v any, err error) {
+			if m.Query {
+				return next(ctx, m)
+			}
+			start := time.Now()
+			err = ErrPanic // stands if next does not return
+			defer func() {
+				md := annals.MetadataFrom(ctx)
+				record(context.WithoutCancel(ctx), AuditRecord{
+					Name: m.Name, Command: m.Value,
+					Principal: annals.PrincipalFrom(ctx), Actor: md.Actor, CorrelationID: md.CorrelationID,
+					Time: start, Duration: time.Since(start),
+					Outcome: OutcomeOf(err), Err: err,
+				})
+			}()
+			v, err = next(ctx, m)
+			return v, err
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package cqrs_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/cqrs"
+	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/store/memory"
+)
+
+func Example() {
+	ctx := context.Background()
+	log := annals.NewLog[any](memory.New(), schema)
+	bus := cqrs.New(log, cqrs.Recover(), cqrs.Correlation())
+	cqrs.Answer(bus, func(ctx context.Context, q IsOpen) (bool, error) {
+		door, err := decider.Load(ctx, log, Door{ID: q.Door})
+		return door.State.Open, err
+	})
+
+	_, err := cqrs.Do(ctx, bus, OpenDoor{Door: "front"})
+	fmt.Println(err)
+	open, err := cqrs.Ask[bool](ctx, bus, IsOpen{Door: "front"})
+	fmt.Println(open, err)
+	_, err = cqrs.Do(ctx, bus, OpenDoor{Door: "front"})
+	fmt.Println(cqrs.OutcomeOf(err))
+	// Output:
+	// <nil>
+	// true <nil>
+	// rejected
+}
+
+func ExampleAudit() {
+	audit := cqrs.Audit(func(_ context.Context, r cqrs.AuditRecord) { fmt.Println(r.Actor, r.Name, r.Outcome) })
+	bus := cqrs.New(annals.NewLog[any](memory.New(), schema), audit)
+	ctx := annals.WithPrincipal(context.Background(), annals.Principal{ID: "ann"})
+	for range 2 {
+		if _, err := cqrs.Do(ctx, bus, OpenDoor{Door: "front"}); err != nil {
+			continue // recorded as well
+		}
+	}
+	// Output:
+	// ann OpenDoor ok
+	// ann OpenDoor rejected
+}

@@ -1,0 +1,66 @@
+package cqrs
+
+import (
+	"context"
+	"errors"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/projection"
+)
+
+// Outcome is the class of what became of a message: a small, stable set for logs, metrics and audits.
+type Outcome string
+
+// The outcomes.
+const (
+	// OutcomeOK: the command was accepted, the query answered.
+	OutcomeOK Outcome = "ok"
+	// OutcomeRejected: the decision was no; a business rule.
+	OutcomeRejected Outcome = "rejected"
+	// OutcomeInvalid: the command, or an event it led to, is malformed.
+	OutcomeInvalid Outcome = "invalid"
+	// OutcomeForbidden: the principal may not do this.
+	OutcomeForbidden Outcome = "forbidden"
+	// OutcomeNotFound: there is no such thing.
+	OutcomeNotFound Outcome = "not-found"
+	// OutcomeConflict: others were faster, or the caller expected another revision.
+	OutcomeConflict Outcome = "conflict"
+	// OutcomeLagging: a read model has not applied what was asked for.
+	OutcomeLagging Outcome = "lagging"
+	// OutcomeCanceled: the caller went away.
+	OutcomeCanceled Outcome = "canceled"
+	// OutcomeTimeout: time ran out.
+	OutcomeTimeout Outcome = "timeout"
+	// OutcomeFailed: anything else; somebody should look.
+	OutcomeFailed Outcome = "failed"
+)
+
+// OutcomeOf classes an error.
+func OutcomeOf(err error) Outcome {
+	if err == nil {
+		return OutcomeOK
+	}
+	for _, c := range []struct {
+		target  error
+		outcome Outcome
+	}{
+		// What comes first may carry any other error as its reason.
+		{ErrPanic, OutcomeFailed},
+		{projection.ErrLagging, OutcomeLagging},
+		{decider.ErrRejected, OutcomeRejected},
+		{decider.ErrForbidden, OutcomeForbidden},
+		{decider.ErrInvalid, OutcomeInvalid},
+		{decider.ErrKeyReused, OutcomeInvalid},
+		{projection.ErrNotFound, OutcomeNotFound},
+		{annals.ErrConflict, OutcomeConflict},
+		{annals.ErrInvalid, OutcomeInvalid},
+		{context.Canceled, OutcomeCanceled},
+		{context.DeadlineExceeded, OutcomeTimeout},
+	} {
+		if errors.Is(err, c.target) {
+			return c.outcome
+		}
+	}
+	return OutcomeFailed
+}

@@ -1,0 +1,190 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/annalsdb/annals"
+)
+
+// job keeps one projection. It is used by one goroutine.
+type job[E any] struct {
+	runner Runner[E]
+	plan   *plan[E]
+	id     string
+	logger *slog.Logger
+	until  annals.Position // where to end; NoPosition to go on for ever
+
+	table  Table
+	stored Checkpoint // as it is in the table
+	seen   Checkpoint // what was read from the store: stored, then the batch, then events that do not match
+	batch  []annals.Entry[E]
+	bytes  int
+}
+
+// open finds the checkpoint and checks that it is of this store.
+func (j *job[E]) open(ctx context.Context) error {
+	var err error
+	if j.table, err = j.runner.Views.Table(ctx, j.plan.shape); err != nil {
+		return fmt.Errorf("projection: open %s: %w", j.id, err)
+	}
+	if j.stored, err = j.table.Checkpoint(ctx); err != nil {
+		return fmt.Errorf("projection: %s: checkpoint: %w", j.id, err)
+	}
+	j.seen = j.stored
+	return j.checkStore(ctx)
+}
+
+// checkStore looks for the event that was applied last: another event in its place, or none, is another store.
+func (j *job[E]) checkStore(ctx context.Context) error {
+	store := j.runner.Log.Store()
+	head, err := store.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("projection: %s: head: %w", j.id, err)
+	}
+	foreign := &ForeignCheckpointError{Projection: j.id, Checkpoint: j.stored.Position, Head: head}
+	if j.stored.Position > head {
+		return foreign
+	}
+	if j.stored.Event == 0 {
+		return nil
+	}
+	q := annals.All().WithSystem()
+	for e, err := range store.Read(ctx, q, annals.After(j.stored.Event-1), annals.Limit(1)) {
+		if err != nil {
+			return fmt.Errorf("projection: %s: read position %d: %w", j.id, j.stored.Event, err)
+		}
+		// A store that no longer keeps the event gives a later one, which says nothing.
+		if e.Position == j.stored.Event && e.ID != j.stored.EventID {
+			return foreign
+		}
+	}
+	return nil
+}
+
+// work runs the projection to its end and gives back the claim. The end of ctx is not an error here.
+func (j *job[E]) work(ctx context.Context) error {
+	progress := j.runner.Views.Progress()
+	j.announce(j.stored.Position)
+	j.logger.InfoContext(ctx, "projection started", slog.Uint64("position", uint64(j.stored.Position)))
+	err := j.follow(ctx)
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil
+	}
+	progress.release(j.id, err)
+	if err != nil {
+		j.logger.ErrorContext(ctx, "projection failed", slog.Uint64("position", uint64(j.stored.Position)), slog.Any("error", err))
+	} else {
+		j.logger.InfoContext(ctx, "projection stopped", slog.Uint64("position", uint64(j.stored.Position)))
+	}
+	return err
+}
+
+func (j *job[E]) follow(ctx context.Context) error {
+	if j.stored.Position >= j.until {
+		return nil
+	}
+	for u, err := range j.runner.Log.Store().Subscribe(ctx, j.plan.query(), j.stored.Position) {
+		if ahead, ok := errors.AsType[*annals.AheadError](err); ok {
+			return &ForeignCheckpointError{Projection: j.id, Checkpoint: j.stored.Position, Head: ahead.Head}
+		}
+		if err != nil {
+			return fmt.Errorf("projection: %s: subscribe: %w", j.id, err)
+		}
+		if err := j.take(ctx, u); err != nil {
+			return err
+		}
+		end := u.Position >= j.until
+		if end || !u.More || len(j.batch) >= j.runner.BatchEvents || j.bytes >= j.runner.BatchBytes {
+			if err := j.flush(ctx, end); err != nil {
+				return err
+			}
+		} else if len(j.batch) == 0 {
+			j.announce(j.seen.Position)
+		}
+		if end {
+			return nil
+		}
+	}
+	return nil
+}
+
+// take adds an update to the batch.
+func (j *job[E]) take(ctx context.Context, u annals.Update) error {
+	if u.Event != nil {
+		e, err := j.runner.Log.Schema().Decode(*u.Event)
+		switch {
+		case errors.Is(err, annals.ErrDropped) || errors.Is(err, annals.ErrUnknownType):
+		case err != nil:
+			// What precedes the event is good: it is committed, so that the rows stand right before it.
+			return errors.Join(j.flush(ctx, false), &ApplyError{Projection: j.id, Position: u.Event.Position, Type: u.Event.Type, Err: err})
+		default:
+			j.batch = append(j.batch, e)
+			j.bytes += len(e.Data) + len(e.Metadata)
+		}
+		j.seen.Event, j.seen.EventID = u.Event.Position, u.Event.ID
+	}
+	j.seen.Position = u.Position
+	return nil
+}
+
+// flush commits the batch. A checkpoint that moved over no matching event is stored only now and then, or if it must.
+func (j *job[E]) flush(ctx context.Context, must bool) error {
+	idle := j.seen.Position - j.stored.Position
+	if len(j.batch) > 0 || must && idle > 0 || idle >= checkpointEvery {
+		if err := j.commit(ctx, j.batch, j.seen); err != nil {
+			return j.salvage(ctx, err)
+		}
+		clear(j.batch)
+		j.batch, j.bytes = j.batch[:0], 0
+	}
+	j.announce(j.seen.Position)
+	return nil
+}
+
+// salvage commits what precedes the event that could not be applied, so that the rows stand right before it.
+func (j *job[E]) salvage(ctx context.Context, err error) error {
+	failed, ok := errors.AsType[*ApplyError](err)
+	if !ok {
+		return err
+	}
+	good := 0
+	for good < len(j.batch) && j.batch[good].Position < failed.Position {
+		good++
+	}
+	if good == 0 {
+		return err
+	}
+	last := j.batch[good-1]
+	at := Checkpoint{Position: failed.Position - 1, Event: last.Position, EventID: last.ID}
+	if again := j.commit(ctx, j.batch[:good], at); again != nil {
+		return errors.Join(err, again)
+	}
+	j.announce(at.Position)
+	return err
+}
+
+// commit applies the events and moves the checkpoint, in one transaction.
+func (j *job[E]) commit(ctx context.Context, events []annals.Entry[E], at Checkpoint) error {
+	b, err := j.table.Begin(ctx, j.stored.Position)
+	if err != nil {
+		return fmt.Errorf("projection: %s: begin: %w", j.id, err)
+	}
+	for _, e := range events {
+		if err := j.plan.apply(ctx, b, e); err != nil {
+			return errors.Join(err, b.Rollback())
+		}
+	}
+	if err := b.Commit(ctx, at); err != nil {
+		return errors.Join(fmt.Errorf("projection: %s: commit: %w", j.id, err), b.Rollback())
+	}
+	j.stored = at
+	return nil
+}
+
+// announce tells those who wait that everything up to p is committed.
+func (j *job[E]) announce(p annals.Position) {
+	j.runner.Views.Progress().advance(j.id, j.table.Incarnation(), p)
+}

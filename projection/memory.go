@@ -1,0 +1,352 @@
+package projection
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/annalsdb/annals"
+)
+
+// Memory is [Views] that last as long as the process. Make one with [NewMemory]. It may be used concurrently.
+type Memory struct {
+	progress Progress
+	writer   chan struct{} // holds a token while no batch is open
+
+	mu     sync.RWMutex
+	tables map[string]*memoryTable // by name@version; guarded by mu, as is what they hold
+	made   int64                   // how many tables there ever were; guarded by mu
+	closed bool
+}
+
+// memoryTable is one version of one projection. Its fields are guarded by the mutex of its views.
+type memoryTable struct {
+	views      *Memory
+	shape      Shape
+	number     int64 // its incarnation; it never changes
+	checkpoint Checkpoint
+	parts      map[string]*memoryPart
+	dropped    bool
+}
+
+// memoryPart is one kind of rows.
+type memoryPart struct {
+	columns []string
+	rows    map[string]memoryRow
+	// index has, by column and value, the keys of the rows with that value.
+	index map[columnValue]map[string]struct{}
+}
+
+type columnValue struct {
+	column string
+	value  any
+}
+
+// memoryRow never changes once it is made.
+type memoryRow struct {
+	json   []byte
+	values []any
+}
+
+// NewMemory makes empty views.
+func NewMemory() *Memory {
+	m := &Memory{writer: make(chan struct{}, 1), tables: map[string]*memoryTable{}}
+	m.writer <- struct{}{}
+	return m
+}
+
+// Progress implements [Views].
+func (m *Memory) Progress() *Progress { return &m.progress }
+
+// Close implements [Views].
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}
+
+// Table implements [Views].
+func (m *Memory) Table(ctx context.Context, shape Shape) (Table, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	if t := m.tables[shape.String()]; t != nil {
+		if t.shape.Fingerprint != shape.Fingerprint {
+			return nil, &ShapeError{Projection: shape.String(), Stored: t.shape.Fingerprint, Declared: shape.Fingerprint}
+		}
+		return t, nil
+	}
+	m.made++
+	t := &memoryTable{views: m, shape: shape, number: m.made, parts: map[string]*memoryPart{}}
+	for _, p := range shape.Parts {
+		part := &memoryPart{rows: map[string]memoryRow{}, index: map[columnValue]map[string]struct{}{}}
+		for _, c := range p.Columns {
+			part.columns = append(part.columns, c.Name)
+		}
+		t.parts[p.Name] = part
+	}
+	m.tables[shape.String()] = t
+	return t, nil
+}
+
+// Drop implements [Views].
+func (m *Memory) Drop(ctx context.Context, name string, version int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	if t := m.tables[tableName(name, version)]; t != nil {
+		t.dropped = true
+		delete(m.tables, tableName(name, version))
+	}
+	return nil
+}
+
+// usableLocked says why the table cannot be used. The mutex of the views is held.
+func (t *memoryTable) usableLocked(ctx context.Context) error {
+	switch {
+	case t.views.closed:
+		return ErrClosed
+	case t.dropped:
+		return ErrReset
+	}
+	return ctx.Err()
+}
+
+func (t *memoryTable) Incarnation() int64 { return t.number }
+
+func (t *memoryTable) Checkpoint(ctx context.Context) (Checkpoint, error) {
+	t.views.mu.RLock()
+	defer t.views.mu.RUnlock()
+	return t.checkpoint, t.usableLocked(ctx)
+}
+
+func (t *memoryTable) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	t.views.mu.RLock()
+	defer t.views.mu.RUnlock()
+	if err := t.usableLocked(ctx); err != nil {
+		return nil, false, err
+	}
+	row, ok := t.parts[""].rows[key]
+	return row.json, ok, nil
+}
+
+func (t *memoryTable) List(ctx context.Context, s Selection) ([]Document, error) {
+	t.views.mu.RLock()
+	defer t.views.mu.RUnlock()
+	if err := t.usableLocked(ctx); err != nil {
+		return nil, err
+	}
+	return t.parts[""].list(s)
+}
+
+// list goes through all rows: memory views are for tests and small things.
+func (p *memoryPart) list(s Selection) ([]Document, error) {
+	order := slices.Index(p.columns, s.Order)
+	if s.Order != "" && order < 0 {
+		return nil, fmt.Errorf("no column %q", s.Order)
+	}
+	compare := func(a, b Place) int {
+		c := cmp.Or(compareValues(a.Value, b.Value), cmp.Compare(a.Key, b.Key))
+		if s.Descending {
+			return -c
+		}
+		return c
+	}
+	var docs []Document
+	for key, row := range p.rows {
+		if !p.selects(row, s.Filters) {
+			continue
+		}
+		d := Document{Key: key, JSON: row.json}
+		if order >= 0 {
+			d.Order = row.values[order]
+		}
+		if s.From == nil || compare(Place{d.Order, key}, *s.From) > 0 {
+			docs = append(docs, d)
+		}
+	}
+	slices.SortFunc(docs, func(a, b Document) int { return compare(Place{a.Order, a.Key}, Place{b.Order, b.Key}) })
+	return docs[:min(len(docs), s.Limit)], nil
+}
+
+func (p *memoryPart) selects(row memoryRow, filters []Filter) bool {
+	for _, f := range filters {
+		i := slices.Index(p.columns, f.Column)
+		if i < 0 || !f.matches(row.values[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f Filter) matches(value any) bool {
+	switch f.Op {
+	case OpFrom:
+		return compareValues(value, f.Values[0]) >= 0
+	case OpBelow:
+		return compareValues(value, f.Values[0]) < 0
+	}
+	return slices.Contains(f.Values, value)
+}
+
+// compareValues orders two values of one kind, or two nils.
+func compareValues(a, b any) int {
+	switch x := a.(type) {
+	case string:
+		y, _ := b.(string) // the values of a column are of one kind
+		return cmp.Compare(x, y)
+	case int64:
+		y, _ := b.(int64) // the values of a column are of one kind
+		return cmp.Compare(x, y)
+	}
+	return 0
+}
+
+// Begin waits for the writer's token, which the batch gives back.
+func (t *memoryTable) Begin(ctx context.Context, at annals.Position) (Batch, error) {
+	select {
+	case <-t.views.writer:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	b := &memoryBatch{table: t, changes: map[string]map[string]*memoryRow{}}
+	for name := range t.parts {
+		b.changes[name] = map[string]*memoryRow{}
+	}
+	if err := b.begin(ctx, at); err != nil {
+		return nil, cmp.Or(err, b.Rollback())
+	}
+	return b, nil
+}
+
+// memoryBatch keeps its changes apart until they are committed. Rows that lie below them do not change meanwhile, for
+// there is one batch at a time.
+type memoryBatch struct {
+	table   *memoryTable
+	changes map[string]map[string]*memoryRow // by part and key; nil is a deletion
+	done    bool
+}
+
+func (b *memoryBatch) begin(ctx context.Context, at annals.Position) error {
+	b.table.views.mu.RLock()
+	defer b.table.views.mu.RUnlock()
+	if err := b.table.usableLocked(ctx); err != nil {
+		return err
+	}
+	if b.table.checkpoint.Position != at {
+		return ErrCheckpointMoved
+	}
+	return nil
+}
+
+func (b *memoryBatch) Get(ctx context.Context, part, key string) ([]byte, bool, error) {
+	if row, changed := b.changes[part][key]; changed {
+		if row == nil {
+			return nil, false, ctx.Err()
+		}
+		return row.json, true, ctx.Err()
+	}
+	b.table.views.mu.RLock()
+	defer b.table.views.mu.RUnlock()
+	row, ok := b.table.parts[part].rows[key]
+	return row.json, ok, ctx.Err()
+}
+
+func (b *memoryBatch) Keys(ctx context.Context, part, column string, value any) ([]string, error) {
+	b.table.views.mu.RLock()
+	defer b.table.views.mu.RUnlock()
+	p := b.table.parts[part]
+	i := slices.Index(p.columns, column)
+	if i < 0 {
+		return nil, fmt.Errorf("no column %q", column)
+	}
+	keys := maps.Clone(p.index[columnValue{column, value}])
+	if keys == nil {
+		keys = map[string]struct{}{}
+	}
+	for key, row := range b.changes[part] {
+		if row != nil && row.values[i] == value {
+			keys[key] = struct{}{}
+		} else {
+			delete(keys, key)
+		}
+	}
+	return slices.Sorted(maps.Keys(keys)), ctx.Err()
+}
+
+func (b *memoryBatch) Put(ctx context.Context, part string, doc Document, columns []any) error {
+	b.changes[part][doc.Key] = &memoryRow{json: doc.JSON, values: columns}
+	return ctx.Err()
+}
+
+func (b *memoryBatch) Delete(ctx context.Context, part, key string) error {
+	b.changes[part][key] = nil
+	return ctx.Err()
+}
+
+func (b *memoryBatch) Commit(ctx context.Context, checkpoint Checkpoint) error {
+	b.table.views.mu.Lock()
+	defer b.table.views.mu.Unlock()
+	if err := b.table.usableLocked(ctx); err != nil {
+		return err
+	}
+	for name, changes := range b.changes {
+		for key, row := range changes {
+			b.table.parts[name].set(key, row)
+		}
+	}
+	b.table.checkpoint = checkpoint
+	b.end()
+	return nil
+}
+
+// set makes the row that of the key; nil removes it.
+func (p *memoryPart) set(key string, row *memoryRow) {
+	if old, ok := p.rows[key]; ok {
+		delete(p.rows, key)
+		for i, c := range p.columns {
+			keys := p.index[columnValue{c, old.values[i]}]
+			delete(keys, key)
+			if len(keys) == 0 {
+				delete(p.index, columnValue{c, old.values[i]})
+			}
+		}
+	}
+	if row == nil {
+		return
+	}
+	p.rows[key] = *row
+	for i, c := range p.columns {
+		at := columnValue{c, row.values[i]}
+		if p.index[at] == nil {
+			p.index[at] = map[string]struct{}{}
+		}
+		p.index[at][key] = struct{}{}
+	}
+}
+
+func (b *memoryBatch) Rollback() error {
+	b.end()
+	return nil
+}
+
+func (b *memoryBatch) end() {
+	if !b.done {
+		b.done = true
+		b.table.views.writer <- struct{}{}
+	}
+}

@@ -1,0 +1,186 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/annalsdb/annals"
+)
+
+// Progress is how far the projections of some [Views] have come, as known in this process, and wakes those who wait for
+// them. Backends keep one; its zero value is ready. It may be used concurrently.
+//
+// The position it tells may be ahead of the stored checkpoint, over events that the projection does not match.
+type Progress struct {
+	mu sync.Mutex
+	at map[string]*tracker // by name@version; guarded by mu, as is what it points to
+}
+
+// tracker is one projection's progress.
+type tracker struct {
+	applied annals.Position
+	table   int64 // the incarnation of the table that applied speaks of; 0 if none was opened yet
+	running bool
+	err     error         // what stopped it last; nil while it runs, or if it only ended
+	changed chan struct{} // closed at the next change
+}
+
+// Status is what a projection is doing in this process.
+type Status struct {
+	// Applied is the position up to which every event is in the rows.
+	Applied annals.Position
+	// Running says that a runner of this process keeps it.
+	Running bool
+	// Err is what stopped it; nil if it runs, was not started, or only ended with its context.
+	Err error
+}
+
+func (p *Progress) locked(id string, change func(t *tracker) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.at[id]
+	if t == nil {
+		if p.at == nil {
+			p.at = map[string]*tracker{}
+		}
+		t = &tracker{changed: make(chan struct{})}
+		p.at[id] = t
+	}
+	before := *t
+	if err := change(t); err != nil {
+		return err
+	}
+	// A comparison of errors may panic; whether there is one says enough, since they come and go with running.
+	if t.applied != before.applied || t.table != before.table || t.running != before.running || (t.err != nil) != (before.err != nil) {
+		close(t.changed)
+		t.changed = make(chan struct{})
+	}
+	return nil
+}
+
+// claim makes the caller the only one to run, or reset, the projection in this process.
+func (p *Progress) claim(id string) error {
+	return p.locked(id, func(t *tracker) error {
+		if t.running {
+			return fmt.Errorf("projection: %s: %w", id, ErrRunning)
+		}
+		t.running, t.err = true, nil
+		return nil
+	})
+}
+
+// release ends a claim; err is what stopped the projection.
+func (p *Progress) release(id string, err error) {
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		t.running, t.err = false, err
+		return nil
+	})
+}
+
+// advance announces that everything up to applied is committed in this table. It goes back only with another table.
+func (p *Progress) advance(id string, table int64, applied annals.Position) {
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		if t.table != table {
+			t.table, t.applied = table, 0
+		}
+		t.applied = max(t.applied, applied)
+		return nil
+	})
+}
+
+// look is the present state.
+func (p *Progress) look(id string) tracker {
+	var now tracker
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		now = *t
+		return nil
+	})
+	return now
+}
+
+// in is how far the rows of this table are.
+func (t tracker) in(table int64) annals.Position {
+	if t.table != table {
+		return 0
+	}
+	return t.applied
+}
+
+// waiter waits for one projection.
+type waiter struct {
+	progress *Progress
+	id, name string
+	table    Table
+}
+
+// wait returns when everything up to wanted is in the rows; else it fails with a LaggingError once ctx has ended or the
+// projection has stopped with an error, or with ErrReset once another table has taken the place of this one.
+func (w waiter) wait(ctx context.Context, wanted annals.Position) error {
+	table := w.table.Incarnation()
+	now := w.progress.look(w.id)
+	if now.in(table) >= wanted {
+		return nil
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	stored, err := w.stored(ctx) // another process may keep the rows
+	if err != nil && ctx.Err() == nil || err == nil && stored >= wanted {
+		return err
+	}
+	for {
+		now = w.progress.look(w.id)
+		switch {
+		case now.in(table) >= wanted:
+			return nil
+		case now.table > table:
+			return ErrReset
+		case now.err != nil:
+			return w.lagging(max(now.in(table), stored), wanted, now.err)
+		}
+		select {
+		case <-now.changed:
+		case <-ctx.Done():
+			return w.timeUp(ctx, wanted)
+		}
+	}
+}
+
+// timeUp looks at the stored checkpoint once more, although ctx has ended: another process may have moved it.
+func (w waiter) timeUp(ctx context.Context, wanted annals.Position) error {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLookMax)
+	defer cancel()
+	stored, err := w.stored(last)
+	if err != nil && !errors.Is(err, ErrReset) || err == nil && stored >= wanted {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, errPatience) || errors.Is(cause, context.DeadlineExceeded) {
+		cause = nil
+	}
+	return w.lagging(max(w.progress.look(w.id).in(w.table.Incarnation()), stored), wanted, cause)
+}
+
+func (w waiter) stored(ctx context.Context) (annals.Position, error) {
+	c, err := w.table.Checkpoint(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("checkpoint: %w", err)
+	}
+	return c.Position, nil
+}
+
+func (w waiter) lagging(applied, wanted annals.Position, cause error) error {
+	return &LaggingError{Projection: w.name, Applied: applied, Wanted: wanted, Cause: cause}
+}
+
+// errPatience is the cause of a context that ended because the caller gave it no deadline and we did.
+var errPatience = errors.New("projection: waited long enough")
+
+// bounded gives ctx a deadline if it has none.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, waitMax, errPatience)
+}

@@ -1,0 +1,280 @@
+package projectiontest
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/projection"
+)
+
+// plain is the shape of the tests that speak to the backend itself.
+var plain = projection.Shape{
+	Name: "plain", Version: 1, Fingerprint: "one\ntwo",
+	Parts: []projection.Part{
+		{Columns: []projection.ColumnShape{{Name: "select", Kind: projection.KindString}, {Name: "n", Kind: projection.KindInt}}},
+		{Name: "others"},
+	},
+}
+
+func (r *rig) table(t *testing.T, s projection.Shape) projection.Table {
+	t.Helper()
+	table, err := r.views.Table(t.Context(), s)
+	must(t, err)
+	return table
+}
+
+func begin(t *testing.T, table projection.Table, at annals.Position) projection.Batch {
+	t.Helper()
+	b, err := table.Begin(t.Context(), at)
+	must(t, err)
+	t.Cleanup(func() { _ = b.Rollback() })
+	return b
+}
+
+func put(t *testing.T, b projection.Batch, key, doc, text string, n int64) {
+	t.Helper()
+	must(t, b.Put(t.Context(), "", projection.Document{Key: key, JSON: []byte(doc)}, []any{text, n}))
+}
+
+func wantDoc(t *testing.T, table projection.Table, key, want string) {
+	t.Helper()
+	doc, found, err := table.Get(t.Context(), key)
+	must(t, err)
+	wantEqual(t, "document "+key, string(doc), want)
+	wantEqual(t, "found "+key, found, want != "")
+}
+
+func wantCheckpoint(t *testing.T, table projection.Table, want annals.Position) {
+	t.Helper()
+	c, err := table.Checkpoint(t.Context())
+	must(t, err)
+	wantEqual(t, "checkpoint", c.Position, want)
+}
+
+func newTable(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	wantCheckpoint(t, table, 0)
+	wantDoc(t, table, "a", "")
+	docs, err := table.List(t.Context(), projection.Selection{Limit: 10})
+	must(t, err)
+	wantEqual(t, "documents", len(docs), 0)
+	if table.Incarnation() < 1 {
+		t.Fatal("an incarnation is positive")
+	}
+	wantEqual(t, "incarnation of the same table", r.table(t, plain).Incarnation(), table.Incarnation())
+}
+
+func commitTogether(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	b := begin(t, table, 0)
+	put(t, b, "a", `{"x": 1}`, "s", 1)
+	wantDoc(t, table, "a", "")
+	must(t, b.Commit(t.Context(), projection.Checkpoint{Position: 7}))
+	must(t, b.Rollback()) // does nothing now
+	wantDoc(t, table, "a", `{"x": 1}`)
+	wantCheckpoint(t, table, 7)
+}
+
+func batchSeesItself(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	b := begin(t, table, 0)
+	put(t, b, "a", "1", "x", 1)
+	put(t, b, "b", "2", "x", 2)
+	put(t, b, "c", "3", "x", 3)
+	must(t, b.Commit(t.Context(), projection.Checkpoint{Position: 1}))
+
+	b = begin(t, table, 1)
+	put(t, b, "d", "4", "x", 1)
+	put(t, b, "a", "5", "y", 1)
+	must(t, b.Delete(t.Context(), "", "b"))
+	must(t, b.Delete(t.Context(), "", "never was"))
+	must(t, b.Put(t.Context(), "others", projection.Document{Key: "a", JSON: []byte("6")}, nil))
+	keys, err := b.Keys(t.Context(), "", "select", "x")
+	must(t, err)
+	if !slices.Equal(keys, []string{"c", "d"}) {
+		t.Fatalf("keys are %q", keys)
+	}
+	keys, err = b.Keys(t.Context(), "", "n", int64(1))
+	must(t, err)
+	if !slices.Equal(keys, []string{"a", "d"}) {
+		t.Fatalf("keys are %q", keys)
+	}
+	for _, want := range []struct{ part, key, doc string }{{"", "a", "5"}, {"", "b", ""}, {"", "c", "3"}, {"others", "a", "6"}, {"others", "b", ""}} {
+		doc, found, err := b.Get(t.Context(), want.part, want.key)
+		must(t, err)
+		wantEqual(t, "document "+want.key, string(doc), want.doc)
+		wantEqual(t, "found "+want.key, found, want.doc != "")
+	}
+	must(t, b.Commit(t.Context(), projection.Checkpoint{Position: 2}))
+	wantDoc(t, table, "a", "5")
+	wantDoc(t, table, "b", "")
+}
+
+func rollbackLeavesNothing(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	b := begin(t, table, 0)
+	put(t, b, "a", "1", "x", 1)
+	must(t, b.Rollback())
+	must(t, b.Rollback())
+	wantDoc(t, table, "a", "")
+	wantCheckpoint(t, table, 0)
+	must(t, begin(t, table, 0).Rollback())
+}
+
+func failedCommitLeavesNothing(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	ctx, cancel := context.WithCancel(t.Context())
+	b, err := table.Begin(ctx, 0)
+	must(t, err)
+	put(t, b, "a", "1", "x", 1)
+	cancel()
+	if b.Commit(ctx, projection.Checkpoint{Position: 9}) == nil {
+		t.Fatal("a commit whose context has ended must fail")
+	}
+	_ = b.Rollback() // the end of the context may have done it
+	wantDoc(t, table, "a", "")
+	wantCheckpoint(t, table, 0)
+	must(t, begin(t, table, 0).Commit(t.Context(), projection.Checkpoint{Position: 1}))
+}
+
+func beginChecksCheckpoint(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	_, err := table.Begin(t.Context(), 3)
+	wantError(t, err, projection.ErrCheckpointMoved)
+	must(t, begin(t, table, 0).Commit(t.Context(), projection.Checkpoint{Position: 3}))
+	_, err = table.Begin(t.Context(), 0)
+	wantError(t, err, projection.ErrCheckpointMoved)
+	must(t, begin(t, table, 3).Rollback())
+}
+
+func oneBatch(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	b := begin(t, table, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	second := make(chan error, 1)
+	go func() {
+		_, err := table.Begin(ctx, 0)
+		second <- err
+	}()
+	cancel()
+	wantError(t, <-second, context.Canceled)
+	must(t, b.Rollback())
+	must(t, begin(t, table, 0).Rollback())
+}
+
+func shapeRefused(r *rig) {
+	t := r.T
+	r.table(t, plain)
+	other := plain
+	other.Fingerprint = "one\nthree"
+	_, err := r.views.Table(t.Context(), other)
+	wantError(t, err, projection.ErrShapeChanged)
+
+	r.append(t, placed{Order: "1", Customer: "ann"})
+	r.catchUp(t, orders)
+	changed := orders
+	changed.Columns = changed.Columns[1:]
+	wantError(t, projection.CatchUp(t.Context(), r.log, r.views, changed), projection.ErrShapeChanged)
+	_, err = projection.Of(r.views, changed).Get(t.Context(), "1")
+	wantError(t, err, projection.ErrShapeChanged)
+	must(t, projection.Rebuild(t.Context(), r.log, r.views, changed))
+	_, err = projection.Of(r.views, changed).Get(t.Context(), "1")
+	must(t, err)
+}
+
+func versionsApart(r *rig) {
+	t := r.T
+	r.append(t, placed{Order: "1", Customer: "ann", Total: 1})
+	r.catchUp(t, orders)
+	second := orders
+	second.Version = 2
+	second.Apply = func(_ string, row *orderRow, _ annals.Entry[any]) error {
+		row.Status = "second"
+		return nil
+	}
+	r.append(t, placed{Order: "2", Customer: "ann", Total: 2})
+	r.catchUp(t, second)
+	old, err := projection.Of(r.views, orders).Get(t.Context(), "1")
+	must(t, err)
+	wantEqual(t, "status in version 1", old.Status, "placed")
+	_, err = projection.Of(r.views, orders).Get(t.Context(), "2")
+	wantError(t, err, projection.ErrNotFound)
+	for _, key := range []string{"1", "2"} {
+		row, err := projection.Of(r.views, second).Get(t.Context(), key)
+		must(t, err)
+		wantEqual(t, "status in version 2", row.Status, "second")
+	}
+	must(t, projection.Reset(t.Context(), r.views, second))
+	_, err = projection.Of(r.views, orders).Get(t.Context(), "1")
+	must(t, err)
+	_, err = projection.Of(r.views, second).Get(t.Context(), "1")
+	wantError(t, err, projection.ErrNotFound)
+}
+
+func dropped(r *rig) {
+	t := r.T
+	old := r.table(t, plain)
+	b := begin(t, old, 0)
+	put(t, b, "a", "1", "x", 1)
+	must(t, b.Commit(t.Context(), projection.Checkpoint{Position: 3}))
+	must(t, r.views.Drop(t.Context(), plain.Name, plain.Version))
+	must(t, r.views.Drop(t.Context(), plain.Name, plain.Version))
+	refused := func() {
+		t.Helper()
+		_, err := old.Checkpoint(t.Context())
+		wantError(t, err, projection.ErrReset)
+		_, _, err = old.Get(t.Context(), "a")
+		wantError(t, err, projection.ErrReset)
+		_, err = old.List(t.Context(), projection.Selection{Limit: 1})
+		wantError(t, err, projection.ErrReset)
+		_, err = old.Begin(t.Context(), 3)
+		wantError(t, err, projection.ErrReset)
+	}
+	refused()
+	fresh := r.table(t, plain)
+	if fresh.Incarnation() == old.Incarnation() {
+		t.Fatal("the new table has the incarnation of the old one")
+	}
+	b = begin(t, fresh, 0)
+	put(t, b, "a", "2", "x", 1)
+	must(t, b.Commit(t.Context(), projection.Checkpoint{Position: 1}))
+	refused()
+	wantDoc(t, fresh, "a", "2")
+}
+
+func checkpointKept(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	want := projection.Checkpoint{Position: 12, Event: 11, EventID: annals.NewID()}
+	must(t, begin(t, table, 0).Commit(t.Context(), want))
+	got, err := table.Checkpoint(t.Context())
+	must(t, err)
+	wantEqual(t, "checkpoint", got, want)
+}
+
+func closed(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	must(t, r.views.Close())
+	must(t, r.views.Close())
+	_, err := r.views.Table(t.Context(), plain)
+	wantError(t, err, projection.ErrClosed)
+	wantError(t, r.views.Drop(t.Context(), "plain", 1), projection.ErrClosed)
+	_, err = table.Checkpoint(t.Context())
+	wantError(t, err, projection.ErrClosed)
+	_, _, err = table.Get(t.Context(), "a")
+	wantError(t, err, projection.ErrClosed)
+	_, err = table.List(t.Context(), projection.Selection{Limit: 1})
+	wantError(t, err, projection.ErrClosed)
+	_, err = table.Begin(t.Context(), 0)
+	wantError(t, err, projection.ErrClosed)
+}

@@ -1,0 +1,67 @@
+// Package projectiontest is the suite that every implementation of projection.Views passes.
+//
+//	func TestViewsKeepTheirPromises(t *testing.T) {
+//		projectiontest.Run(t,
+//			func(t *testing.T) annals.Store { return memory.New() },
+//			func(t *testing.T) projection.Views { return myviews.Open(t.TempDir()) })
+//	}
+package projectiontest
+
+import (
+	"testing"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/projection"
+)
+
+// Run tests views: open makes empty ones, which Run closes; store makes an empty store to project from. Each is called
+// for each test, and the tests run in parallel.
+func Run(t *testing.T, store func(t *testing.T) annals.Store, open func(t *testing.T) projection.Views) {
+	t.Helper()
+	for _, test := range []struct {
+		rule string
+		test func(*rig)
+	}{
+		{"a new table is empty at checkpoint 0", newTable},
+		{"rows and checkpoint become visible together", commitTogether},
+		{"a batch sees its own changes", batchSeesItself},
+		{"a batch that is rolled back leaves nothing", rollbackLeavesNothing},
+		{"a commit that fails leaves neither rows nor checkpoint", failedCommitLeavesNothing},
+		{"a batch begins only where the checkpoint is", beginChecksCheckpoint},
+		{"one batch is open at a time", oneBatch},
+		{"another shape under the same version is refused", shapeRefused},
+		{"versions lie side by side", versionsApart},
+		{"a dropped table says so and the next one is new", dropped},
+		{"a checkpoint keeps the event it stands on", checkpointKept},
+		{"closed views say so", closed},
+
+		{"events make rows", rowsFollow},
+		{"an event with several keys touches several rows", severalKeys},
+		{"Delete drops the row", deleteDrops},
+		{"a row that is missing is not found", notFound},
+		{"lists filter, order and page over columns", lists},
+		{"lists refuse what was not declared", listsRefuse},
+		{"pages are complete for every order and limit", pages},
+		{"a join brings in what was known before the row and what comes after", joins},
+		{"a run goes on where the last one stopped", resume},
+		{"rebuilt rows equal live rows byte for byte, for any batching", rebuildEqualsLive},
+		{"a row as of a position is the row as it was then", asOf},
+		{"waiting ends when the position is applied", wait},
+		{"rows that lag say so", lagging},
+		{"progress over events that do not match is seen", progressSeen},
+		{"an event that cannot be applied stops its projection alone", applyFails},
+		{"a checkpoint of another store is refused", foreignStore},
+		{"a projection runs once", runsOnce},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			t.Parallel()
+			views := open(t)
+			t.Cleanup(func() {
+				if err := views.Close(); err != nil {
+					t.Errorf("close the views: %v", err)
+				}
+			})
+			test.test(newRig(t, store(t), views))
+		})
+	}
+}

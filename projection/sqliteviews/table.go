@@ -1,0 +1,209 @@
+package sqliteviews
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/projection"
+)
+
+// table is one version of one projection.
+type table struct {
+	views       *Views
+	id          int64 // in the catalog
+	name        string
+	fingerprint string
+	parts       map[string]*part
+	dropped     atomic.Bool // this process knows that the table is gone
+}
+
+// part is the statements of one kind of rows.
+type part struct {
+	get, put, remove string
+	// read is get outside of a batch: it also tells whether the catalog still has the table of this id, in one statement
+	// and so at one moment, since a table of the same name may have taken its place.
+	read    string
+	table   string // quoted
+	columns map[string]bool
+}
+
+// quote makes an identifier of a name. Names hold no quotes, for the definition was checked; a backend does not rely
+// on that.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+func tableName(name string, version int, part string) string {
+	n := name + "@" + strconv.Itoa(version)
+	if part != "" {
+		n += "/" + part
+	}
+	return n
+}
+
+// createPart are the statements that make a table with an index for each column.
+func createPart(name string, columns []projection.ColumnShape) []string {
+	fields := []string{"_key TEXT PRIMARY KEY NOT NULL", "_json TEXT NOT NULL"}
+	for _, c := range columns {
+		kind := "TEXT"
+		if c.Kind.IsInteger() {
+			kind = "INTEGER"
+		}
+		fields = append(fields, quote(c.Name)+" "+kind+" NOT NULL")
+	}
+	statements := []string{"CREATE TABLE " + quote(name) + " (" + strings.Join(fields, ", ") + ")"}
+	for _, c := range columns {
+		statements = append(statements, fmt.Sprintf("CREATE INDEX %s ON %s (%s, _key)", quote(name+"."+c.Name), quote(name), quote(c.Name)))
+	}
+	return statements
+}
+
+func newTable(v *Views, id int64, fingerprint string, shape projection.Shape) *table {
+	t := &table{views: v, id: id, name: shape.String(), fingerprint: fingerprint, parts: map[string]*part{}}
+	for _, p := range shape.Parts {
+		name := quote(tableName(shape.Name, shape.Version, p.Name))
+		into, values, set := "_key, _json", "?, ?", "_json = excluded._json"
+		columns := map[string]bool{}
+		for _, c := range p.Columns {
+			q := quote(c.Name)
+			into, values, set = into+", "+q, values+", ?", set+", "+q+" = excluded."+q
+			columns[c.Name] = true
+		}
+		t.parts[p.Name] = &part{
+			table: name, columns: columns,
+			get:    "SELECT _json FROM " + name + " WHERE _key = ?",
+			read:   "SELECT EXISTS (SELECT 1 FROM projections WHERE id = ?), (SELECT _json FROM " + name + " WHERE _key = ?)",
+			put:    "INSERT INTO " + name + " (" + into + ") VALUES (" + values + ") ON CONFLICT (_key) DO UPDATE SET " + set,
+			remove: "DELETE FROM " + name + " WHERE _key = ?",
+		}
+	}
+	return t
+}
+
+// accepts checks that the stored rows are of this shape.
+func (t *table) accepts(shape projection.Shape) error {
+	if t.fingerprint != shape.Fingerprint {
+		return &projection.ShapeError{Projection: t.name, Stored: t.fingerprint, Declared: shape.Fingerprint}
+	}
+	return nil
+}
+
+// failed names err, which a statement on the table gave: if the table is no longer in the catalog, the reason is that.
+func (t *table) failed(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if t.views.closed.Load() {
+		return projection.ErrClosed
+	}
+	if ctx.Err() == nil && !t.isThere(ctx) {
+		return projection.ErrReset
+	}
+	return named(err)
+}
+
+func (t *table) isThere(ctx context.Context) bool {
+	var one int
+	err := t.views.readers.QueryRowContext(ctx, "SELECT 1 FROM projections WHERE id = ?", t.id).Scan(&one)
+	gone := errors.Is(err, sql.ErrNoRows)
+	if gone {
+		t.dropped.Store(true)
+	}
+	return !gone
+}
+
+// Incarnation implements [projection.Table].
+func (t *table) Incarnation() int64 { return t.id }
+
+// Checkpoint implements [projection.Table].
+func (t *table) Checkpoint(ctx context.Context) (projection.Checkpoint, error) {
+	c, err := t.checkpoint(ctx, t.views.readers)
+	if errors.Is(err, sql.ErrNoRows) {
+		t.dropped.Store(true)
+		return c, projection.ErrReset
+	}
+	return c, t.failed(ctx, err)
+}
+
+func (t *table) checkpoint(ctx context.Context, from querier) (projection.Checkpoint, error) {
+	var position, event int64
+	var id string
+	err := from.QueryRowContext(ctx, "SELECT position, event, event_id FROM projections WHERE id = ?", t.id).Scan(&position, &event, &id)
+	if err != nil {
+		return projection.Checkpoint{}, err
+	}
+	c := projection.Checkpoint{Position: annals.Position(position), Event: annals.Position(event)}
+	if id != "" {
+		if c.EventID, err = annals.ParseID(id); err != nil {
+			return projection.Checkpoint{}, fmt.Errorf("%w: checkpoint of %s: %w", ErrCorrupt, t.name, err)
+		}
+	}
+	return c, nil
+}
+
+// Get implements [projection.Table].
+func (t *table) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	var there bool
+	var doc []byte
+	err := t.views.readers.QueryRowContext(ctx, t.parts[""].read, t.id, key).Scan(&there, &doc)
+	if err == nil && !there {
+		t.dropped.Store(true)
+		return nil, false, projection.ErrReset
+	}
+	return doc, doc != nil, t.failed(ctx, err)
+}
+
+// List implements [projection.Table].
+func (t *table) List(ctx context.Context, s projection.Selection) ([]projection.Document, error) {
+	query, args, err := t.selectRows(s)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := t.rows(ctx, query, args)
+	if err != nil {
+		return nil, t.failed(ctx, err)
+	}
+	if len(docs) == 0 && !t.isThere(ctx) {
+		return nil, projection.ErrReset
+	}
+	return docs, nil
+}
+
+func (t *table) rows(ctx context.Context, query string, args []any) ([]projection.Document, error) {
+	rows, err := t.views.readers.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // Err has told all there is
+	var docs []projection.Document
+	for rows.Next() {
+		var d projection.Document
+		if err := rows.Scan(&d.Key, &d.JSON, &d.Order); err != nil {
+			return nil, err
+		}
+		docs = append(docs, d)
+	}
+	return docs, rows.Err()
+}
+
+// column reads the one column of a query.
+func column[T any](ctx context.Context, tx *sql.Tx, query string, args ...any) ([]T, error) {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // Err has told all there is
+	var values []T
+	for rows.Next() {
+		var v T
+		if err := rows.Scan(&v); err != nil {
+			return nil, err
+		}
+		values = append(values, v)
+	}
+	return values, rows.Err()
+}

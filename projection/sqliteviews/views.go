@@ -1,0 +1,251 @@
+package sqliteviews
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/annalsdb/annals/projection"
+)
+
+const (
+	// applicationID marks files of this package: "annl".
+	applicationID = 0x616e6e6c
+	// formatVersion is kept in user_version.
+	formatVersion = 1
+)
+
+// Views is [projection.Views] in a SQLite file. Make one with [Open]. It may be used concurrently.
+type Views struct {
+	progress projection.Progress
+	path     string
+	// writer has one connection, so batches wait for each other here, bounded by their contexts, and not in SQLite.
+	writer  *sql.DB
+	readers *sql.DB
+	closed  atomic.Bool
+
+	mu     sync.Mutex
+	tables map[string]*table // by name@version; guarded by mu
+}
+
+// Open opens the file at path, and makes it, readable by its owner only, if there is none. The directory must exist.
+//
+// The file is in WAL mode with synchronous=NORMAL: a crash of the process loses nothing, and a crash of the machine may
+// lose the transactions committed last, whole and in order. Since each holds rows and checkpoint together, the runner
+// applies those events again; only their order of appearance on disk is relaxed, never the checkpoint's truth.
+func Open(ctx context.Context, path string) (*Views, error) {
+	v := &Views{path: path, tables: map[string]*table{}}
+	if err := v.open(ctx); err != nil {
+		return nil, fmt.Errorf("sqliteviews: open %s: %w", path, errors.Join(named(err), v.Close()))
+	}
+	return v, nil
+}
+
+func (v *Views) open(ctx context.Context) error {
+	path, err := filepath.Abs(v.path)
+	if err != nil {
+		return err
+	}
+	// SQLite would make it with the process's default mode. The files beside it get the mode of this one.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if v.writer, err = sql.Open("sqlite", dsn(path, "_txlock=immediate", "_pragma=journal_mode(WAL)")); err != nil {
+		return err
+	}
+	v.writer.SetMaxOpenConns(1)
+	if v.readers, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(1)")); err != nil {
+		return err
+	}
+	v.readers.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
+	return v.prepare(ctx)
+}
+
+func dsn(path string, options ...string) string {
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}
+	options = append(options, "_pragma=busy_timeout(5000)", "_pragma=synchronous(NORMAL)")
+	return u.String() + "?" + strings.Join(options, "&")
+}
+
+const createCatalog = `
+CREATE TABLE projections (
+	id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, so that readers see a table that was replaced
+	name        TEXT NOT NULL,
+	version     INTEGER NOT NULL,
+	fingerprint TEXT NOT NULL,
+	position    INTEGER NOT NULL DEFAULT 0,
+	event       INTEGER NOT NULL DEFAULT 0,
+	event_id    TEXT NOT NULL DEFAULT '',
+	UNIQUE (name, version)
+)`
+
+// prepare checks that the file is ours, and makes the catalog in an empty one.
+func (v *Views) prepare(ctx context.Context) error {
+	tx, err := v.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	var id, version, tables int
+	if err := tx.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "+
+		"(SELECT count(*) FROM sqlite_master)").Scan(&id, &version, &tables); err != nil {
+		return err
+	}
+	switch {
+	case id == applicationID && version == formatVersion:
+		return tx.Commit()
+	case id == applicationID:
+		return fmt.Errorf("%w: its format is %d, this program knows %d", ErrForeignFile, version, formatVersion)
+	case id != 0 || version != 0 || tables != 0:
+		return fmt.Errorf("%w: it is the database of another program", ErrForeignFile)
+	}
+	for _, statement := range []string{
+		createCatalog,
+		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
+		fmt.Sprintf("PRAGMA user_version = %d", formatVersion),
+	} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// Progress implements [projection.Views].
+func (v *Views) Progress() *projection.Progress { return &v.progress }
+
+// Close implements [projection.Views]. It waits for statements that are under way.
+func (v *Views) Close() error {
+	if v.closed.Swap(true) {
+		return nil
+	}
+	var errs []error
+	for _, db := range []*sql.DB{v.readers, v.writer} { // the writer last, for it tidies the WAL away
+		if db != nil {
+			errs = append(errs, named(db.Close()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Table implements [projection.Views].
+func (v *Views) Table(ctx context.Context, shape projection.Shape) (projection.Table, error) {
+	if v.closed.Load() {
+		return nil, projection.ErrClosed
+	}
+	if t := v.known(shape.String()); t != nil && !t.dropped.Load() {
+		return t, t.accepts(shape)
+	}
+	t, err := v.find(ctx, v.readers, shape)
+	if errors.Is(err, sql.ErrNoRows) {
+		t, err = v.create(ctx, shape)
+	}
+	if err != nil {
+		return nil, named(err)
+	}
+	v.mu.Lock()
+	v.tables[shape.String()] = t
+	v.mu.Unlock()
+	return t, t.accepts(shape)
+}
+
+func (v *Views) known(id string) *table {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.tables[id]
+}
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// find is the table that the catalog knows, or sql.ErrNoRows.
+func (v *Views) find(ctx context.Context, from querier, shape projection.Shape) (*table, error) {
+	var id int64
+	var fingerprint string
+	err := from.QueryRowContext(ctx, "SELECT id, fingerprint FROM projections WHERE name = ? AND version = ?", shape.Name, shape.Version).
+		Scan(&id, &fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	return newTable(v, id, fingerprint, shape), nil
+}
+
+// create makes the tables, unless somebody else was quicker.
+func (v *Views) create(ctx context.Context, shape projection.Shape) (*table, error) {
+	tx, err := v.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	t, err := v.find(ctx, tx, shape)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return t, err
+	}
+	result, err := tx.ExecContext(ctx, "INSERT INTO projections (name, version, fingerprint) VALUES (?, ?, ?)", shape.Name, shape.Version, shape.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	id, err := result.LastInsertId()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range shape.Parts {
+		for _, statement := range createPart(tableName(shape.Name, shape.Version, p.Name), p.Columns) {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return newTable(v, id, shape.Fingerprint, shape), tx.Commit()
+}
+
+// Drop implements [projection.Views].
+func (v *Views) Drop(ctx context.Context, name string, version int) error {
+	if v.closed.Load() {
+		return projection.ErrClosed
+	}
+	if err := v.drop(ctx, name, version); err != nil {
+		return fmt.Errorf("sqliteviews: drop %s: %w", tableName(name, version, ""), named(err))
+	}
+	if t := v.known(tableName(name, version, "")); t != nil {
+		t.dropped.Store(true)
+	}
+	return nil
+}
+
+func (v *Views) drop(ctx context.Context, name string, version int) error {
+	tx, err := v.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	own := tableName(name, version, "")
+	tables, err := column[string](ctx, tx, "SELECT name FROM sqlite_master WHERE type = 'table' AND (name = ? OR substr(name, 1, ?) = ?)",
+		own, len(own)+1, own+"/")
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if _, err := tx.ExecContext(ctx, "DROP TABLE "+quote(t)); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM projections WHERE name = ? AND version = ?", name, version); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

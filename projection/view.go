@@ -1,0 +1,122 @@
+package projection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/annalsdb/annals"
+)
+
+const (
+	// waitMax is how long a read waits for freshness if its context has no deadline.
+	waitMax = 2 * time.Second
+	// lastLookMax bounds the last look at the stored checkpoint when the time is up.
+	lastLookMax = time.Second
+)
+
+// View reads the rows of a projection. It may be used concurrently.
+//
+// A read honours annals.AtLeastFrom(ctx): it waits until the rows have seen that position, as long as ctx allows (2
+// seconds if ctx has no deadline), and else fails with [ErrLagging]. Waiting is woken by the runner of this process; if
+// another process keeps the rows, the read looks when it begins to wait and when the time is up.
+type View[V any] struct {
+	views Views
+	shape Shape
+}
+
+// Of is the handle to read the rows that [Run] keeps in these views. A wrong definition is a mistake in the program: Of
+// panics with all that is wrong.
+func Of[V, E any](views Views, rows Rows[V, E]) *View[V] {
+	shape, err := rows.Shape()
+	if err != nil {
+		panic(err.Error())
+	}
+	return &View[V]{views: views, shape: shape}
+}
+
+// Row is a row and its key.
+type Row[V any] struct {
+	Key   string `json:"key"`
+	Value V      `json:"value"`
+}
+
+// Get is the row with this key, or [ErrNotFound].
+func (v *View[V]) Get(ctx context.Context, key string) (V, error) {
+	var row V
+	var doc []byte
+	var found bool
+	err := v.read(ctx, annals.AtLeastFrom(ctx), func(t Table) (err error) {
+		doc, found, err = t.Get(ctx, key)
+		return err
+	})
+	if err != nil {
+		return row, fmt.Errorf("projection: %s: get %q: %w", v.shape, key, err)
+	}
+	if !found {
+		return row, &NotFoundError{Projection: v.shape.Name, Key: key}
+	}
+	if err := decodeRow(doc, &row); err != nil {
+		return row, fmt.Errorf("projection: %s: get %q: %w", v.shape, key, err)
+	}
+	return row, nil
+}
+
+// Wait returns once every event up to p is in the rows. It waits as reads do, see [View], and fails with a
+// [LaggingError]: at once, with its cause, if the projection has stopped with an error.
+func (v *View[V]) Wait(ctx context.Context, p annals.Position) error {
+	if err := v.read(ctx, p, func(Table) error { return nil }); err != nil {
+		return fmt.Errorf("projection: %s: wait: %w", v.shape, err)
+	}
+	return nil
+}
+
+// Position is the one up to which every event is in the rows.
+func (v *View[V]) Position(ctx context.Context) (annals.Position, error) {
+	var p annals.Position
+	err := v.read(ctx, 0, func(t Table) (err error) {
+		p, err = v.position(ctx, t)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("projection: %s: position: %w", v.shape, err)
+	}
+	return p, nil
+}
+
+func (v *View[V]) position(ctx context.Context, t Table) (annals.Position, error) {
+	announced := v.views.Progress().look(v.shape.String()).in(t.Incarnation())
+	stored, err := t.Checkpoint(ctx)
+	return max(stored.Position, announced), err
+}
+
+// Status is what the projection is doing in this process.
+func (v *View[V]) Status() Status {
+	t := v.views.Progress().look(v.shape.String())
+	return Status{Applied: t.applied, Running: t.running, Err: t.err}
+}
+
+// read calls f with the table once everything up to wanted is in it, and once more if the table was dropped meanwhile:
+// then there is a new one, which is to be waited for anew.
+func (v *View[V]) read(ctx context.Context, wanted annals.Position, f func(Table) error) error {
+	for again := true; ; again = false {
+		w := waiter{progress: v.views.Progress(), id: v.shape.String(), name: v.shape.Name}
+		t, err := v.views.Table(ctx, v.shape)
+		switch {
+		case err != nil && wanted > 0 && ctx.Err() != nil:
+			return w.lagging(w.progress.look(w.id).applied, wanted, context.Cause(ctx))
+		case err != nil:
+			return err
+		case wanted > 0:
+			w.table = t
+			err = w.wait(ctx, wanted)
+		}
+		if err == nil {
+			err = f(t)
+		}
+		if !again || !errors.Is(err, ErrReset) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package projection
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/annalsdb/annals"
+)
+
+// Views keeps the rows and the checkpoints of projections: in memory ([NewMemory]) or in a file (package
+// sqliteviews). It is implemented by backends, and proved by the suite in projectiontest; programs use [Run] and
+// [Of]. All methods may be called concurrently.
+type Views interface {
+	// Table opens the table of a projection, and makes an empty one, at checkpoint 0, if there is none. It fails with
+	// [ErrShapeChanged] if what is stored under the name and version has another fingerprint. It is called for each
+	// read, so it is cheap when nothing is to be made.
+	Table(ctx context.Context, shape Shape) (Table, error)
+	// Drop removes rows, checkpoint and shape of a projection's version. That there is none is no error.
+	Drop(ctx context.Context, name string, version int) error
+	// Progress is the same for as long as the views are open.
+	Progress() *Progress
+	// Close ends the views: every later call fails with [ErrClosed]. It may be called again.
+	Close() error
+}
+
+// Table is the rows of one version of one projection. All methods may be called concurrently; a batch does not hinder
+// reads, which see what was committed. Once the table was dropped, every method fails with [ErrReset].
+type Table interface {
+	// Incarnation tells the table from those of the same projection that were dropped before it. It is positive,
+	// and that of a later table is greater.
+	Incarnation() int64
+	// Checkpoint is the one committed last.
+	Checkpoint(ctx context.Context) (Checkpoint, error)
+	// Get is the document with this key; false if there is none.
+	Get(ctx context.Context, key string) ([]byte, bool, error)
+	// List is the documents that s selects, in its order, as they were at one moment.
+	List(ctx context.Context, s Selection) ([]Document, error)
+	// Begin begins a batch. It fails with [ErrCheckpointMoved] if the position of the stored checkpoint is not at. Only
+	// one batch of the views may be open at a time: Begin waits for the others, as long as ctx allows.
+	Begin(ctx context.Context, at annals.Position) (Batch, error)
+}
+
+// Batch is changes that become visible, and durable, all together with the checkpoint, or not at all. It is used by one
+// goroutine. Part "" is the projection's own rows, the others are those that it joins.
+type Batch interface {
+	// Get is the document as the batch sees it, its own changes included; false if there is none.
+	Get(ctx context.Context, part, key string) ([]byte, bool, error)
+	// Keys are the keys of the documents whose column has this value, ascending, as the batch sees them.
+	Keys(ctx context.Context, part, column string, value any) ([]string, error)
+	// Put keeps a document: columns are the values in the order of the part's [Part.Columns].
+	Put(ctx context.Context, part string, doc Document, columns []any) error
+	// Delete removes a document, if there is one.
+	Delete(ctx context.Context, part, key string) error
+	// Commit makes the batch and the checkpoint visible. After an error neither is.
+	Commit(ctx context.Context, checkpoint Checkpoint) error
+	// Rollback forgets the batch. After Commit it does nothing.
+	Rollback() error
+}
+
+// Checkpoint is how far a projection has come.
+type Checkpoint struct {
+	// Position is that up to which every event is in the rows.
+	Position annals.Position
+	// Event and EventID are position and id of the last event that the projection's query matched, by which its store is
+	// told from another. Event is 0 if there was none yet.
+	Event   annals.Position
+	EventID annals.ID
+}
+
+// Document is a row as it is stored: JSON.
+type Document struct {
+	Key  string
+	JSON []byte
+	// Order is the value of the column that [Table.List] ordered by; nil if there is none.
+	Order any
+}
+
+// Shape is what a backend has to know of a definition, see [Rows.Shape].
+type Shape struct {
+	Name    string
+	Version int
+	// Parts are the kinds of rows: the projection's own first, named "", then one for each join.
+	Parts []Part
+	// Fingerprint describes everything on which the stored rows depend and that can be seen: one fact a line.
+	Fingerprint string
+}
+
+// String is name@version.
+func (s Shape) String() string { return tableName(s.Name, s.Version) }
+
+func tableName(name string, version int) string { return name + "@" + strconv.Itoa(version) }
+
+// Part is one kind of rows of a projection. Names of parts and columns are of letters, digits and "_"; those of columns
+// that the projection makes for itself begin with "_".
+type Part struct {
+	Name    string
+	Columns []ColumnShape
+}
+
+// ColumnShape is a column as a backend sees it.
+type ColumnShape struct {
+	Name string
+	Kind Kind
+}
+
+// Kind is the kind of a column's values.
+type Kind uint8
+
+// The kinds of column, and in which Go type backends are given their values.
+const (
+	// KindString: string, ordered by bytes.
+	KindString Kind = iota + 1
+	// KindInt: int64.
+	KindInt
+	// KindBool: int64, 0 or 1.
+	KindBool
+	// KindTime: string, in UTC with nanoseconds and of one width, so that the order of strings is the order of times.
+	KindTime
+)
+
+// String is the kind's name.
+func (k Kind) String() string {
+	switch k {
+	case KindString:
+		return "string"
+	case KindInt:
+		return "integer"
+	case KindBool:
+		return "bool"
+	case KindTime:
+		return "time"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// IsInteger reports whether values of this kind are int64; the others are string.
+func (k Kind) IsInteger() bool { return k == KindInt || k == KindBool }
+
+// Selection is which documents to list, for backends. See [View.List].
+type Selection struct {
+	Filters []Filter
+	// Order is the column to order by, and by key within equal values; "" orders by key alone.
+	Order      string
+	Descending bool
+	// From is where the list goes on: documents after this place, in the order. Nil begins at the first.
+	From *Place
+	// Limit is the most documents; at least 1.
+	Limit int
+}
+
+// Place is a document's place in an order.
+type Place struct {
+	Value any // of the column that is ordered by; nil if it is the key alone
+	Key   string
+}
+
+// Filter wants a column to compare in this way with one of the values. Those of [OpEqual] may be several, or none,
+// which nothing equals; the other operators have one.
+type Filter struct {
+	Column string
+	Op     Op
+	Values []any // string or int64, as the column's kind says
+}
+
+// Op is how a [Filter] compares.
+type Op uint8
+
+// The operators.
+const (
+	// OpEqual: the column is equal to one of the values.
+	OpEqual Op = iota + 1
+	// OpFrom: the column is at or after the value.
+	OpFrom
+	// OpBelow: the column is before the value.
+	OpBelow
+)

@@ -1,0 +1,301 @@
+package rest_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/cqrs"
+	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/projection"
+	"github.com/annalsdb/annals/rest"
+	"github.com/annalsdb/annals/store/memory"
+)
+
+func TestACreatedThingHasALocationAnETagAndAPosition(t *testing.T) {
+	a := newApp(t)
+	r := a.do(t, ann, "POST", "/orders", "").expect(t, http.StatusCreated)
+	id, _ := r.json["id"].(string)
+	if _, err := annals.ParseID(id); err != nil {
+		t.Fatalf("no id in %s", r.body)
+	}
+	if r.body != `{"id":"`+id+`","revision":0,"position":"1"}` {
+		t.Errorf("body %s", r.body)
+	}
+	for name, want := range map[string]string{
+		"Location": "/orders/" + id, "ETag": `"0"`, "Annals-Position": "1", "Content-Type": "application/json", "Cache-Control": "no-store", "Idempotency-Replayed": "",
+	} {
+		if got := r.header.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	r = a.do(t, ann, "POST", "/orders/"+id+"/items", `{"product":"tea","count":2}`).expect(t, http.StatusOK)
+	if r.header.Get("ETag") != `"1"` || r.header.Get("Location") != "" {
+		t.Errorf("headers %v", r.header)
+	}
+}
+
+func TestARepeatedCreateNamesWhatTheFirstCreated(t *testing.T) {
+	a := newApp(t)
+	first := a.do(t, ann, "POST", "/orders", "", "Idempotency-Key: k1").expect(t, http.StatusCreated)
+	again := a.do(t, ann, "POST", "/orders", "", `Idempotency-Key: "k1"`).expect(t, http.StatusCreated)
+	if again.body != first.body || again.header.Get("Location") != first.header.Get("Location") || again.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("first %s, again %s %v", first.body, again.body, again.header)
+	}
+	for who, key := range map[string]string{ann: "k2", "bob": "k1"} {
+		other := a.do(t, who, "POST", "/orders", "", "Idempotency-Key: "+key).expect(t, http.StatusCreated)
+		if other.json["id"] == first.json["id"] || other.header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s with %s: got %s", who, key, other.body)
+		}
+	}
+}
+
+func TestARepeatedCommandIsMarkedAndHasNoSecondEffect(t *testing.T) {
+	a := newApp(t)
+	id := a.create(t)
+	path, body := "/orders/"+id+"/items", `{"product":"tea","count":2}`
+	first := a.do(t, ann, "POST", path, body, "Idempotency-Key: k").expect(t, http.StatusOK)
+	again := a.do(t, ann, "POST", path, body, "Idempotency-Key: k").expect(t, http.StatusOK)
+	if again.body != first.body || again.header.Get("Idempotency-Replayed") != "true" || first.header.Get("Idempotency-Replayed") != "" {
+		t.Errorf("first %s, again %s %v", first.body, again.body, again.header)
+	}
+	if head, err := a.store.Head(t.Context()); err != nil || head != 2 {
+		t.Errorf("head %v, %v", head, err)
+	}
+	a.do(t, ann, "POST", path, `{"product":"tea","count":3}`, "Idempotency-Key: k").problem(t, http.StatusUnprocessableEntity, "key-reused")
+}
+
+func TestIfMatchLetsOnlyTheNamedRevisionPass(t *testing.T) {
+	a := newApp(t)
+	path, body := "/orders/"+a.create(t)+"/items", `{"product":"tea","count":1}`
+	a.do(t, ann, "POST", path, body, `If-Match: "0"`).expect(t, http.StatusOK)
+	r := a.do(t, ann, "POST", path, body, `If-Match: "0"`).problem(t, http.StatusPreconditionFailed, "revision-conflict")
+	if r.json["actualRevision"] != float64(1) {
+		t.Errorf("got %s", r.body)
+	}
+	a.do(t, ann, "POST", path, body, `If-Match: "1"`).expect(t, http.StatusOK)
+}
+
+func TestAConflictNamesTheEventsInTheWay(t *testing.T) {
+	a := newApp(t)
+	path, body := "/orders/"+a.create(t)+"/items", `{"product":"tea","count":1}`
+	a.do(t, ann, "POST", path, body).expect(t, http.StatusOK)
+	r := a.do(t, ann, "POST", path, body, `If-Match: "0"`).problem(t, http.StatusPreconditionFailed, "revision-conflict")
+	events, _ := r.json["conflictingEvents"].([]any)
+	if len(events) != 1 {
+		t.Fatalf("got %s", r.body)
+	}
+	e, _ := events[0].(map[string]any)
+	if e["position"] != "2" {
+		t.Errorf("got %v", e)
+	}
+}
+
+func TestConditionsThatCannotBeReadAreRefused(t *testing.T) {
+	a := newApp(t)
+	path, body := "/orders/"+a.create(t)+"/items", `{"product":"tea","count":1}`
+	for _, h := range []string{
+		"If-Match: *", `If-Match: W/"0"`, `If-Match: 0`, `If-Match: "0", "1"`, `If-Match: "00"`, `If-Match: "-1"`, `If-Match: ""`, `If-Match: "18446744073709551615"`,
+		"If-None-Match: *", `If-None-Match: "1"`,
+		"Idempotency-Key: ", `Idempotency-Key: ""`, "Idempotency-Key: café", "Idempotency-Key: " + strings.Repeat("k", 256),
+	} {
+		r := a.do(t, ann, "POST", path, body, h).problem(t, http.StatusBadRequest, "malformed")
+		name, _, _ := strings.Cut(h, ":")
+		if r.json["place"] != "header "+name {
+			t.Errorf("%s: place %v", h, r.json["place"])
+		}
+	}
+	a.do(t, ann, "POST", path, body, "Idempotency-Key: a", "Idempotency-Key: b").problem(t, http.StatusBadRequest, "malformed")
+	a.do(t, ann, "POST", path, body, `If-Match: "0"`, `If-Match: "1"`).problem(t, http.StatusBadRequest, "malformed")
+	a.do(t, ann, "POST", path, body, "Idempotency-Key: "+strings.Repeat("k", 255)).expect(t, http.StatusOK)
+}
+
+func TestABodyThatDoesNotFitIsRefusedWithThePlace(t *testing.T) {
+	a := newApp(t)
+	path := "/orders/" + a.create(t) + "/items"
+	for body, place := range map[string]string{
+		`{"product":"tea","count":1`:              "body byte 26",
+		`{"product":tea}`:                         "body byte 13",
+		`{"product":"tea","count":"two"}`:         "body member count",
+		`{"product":"tea","count":1.5}`:           "body member count",
+		`{"product":"tea","count":1,"price":3}`:   "body member price",
+		`{"product":"tea","Count":1}`:             "body member Count",
+		`{"product":"tea","count":1,"count":2}`:   "body member count",
+		`{"product":"tea","count":1} {}`:          "body byte 29",
+		`{"product":"tea","count":1}]`:            "body byte 28",
+		`[1]`:                                     "body",
+		`null`:                                    "body",
+		` `:                                       "body byte 1",
+		`{"product":"tea","count":1,"order":"x"}`: "body member order",
+		`{"product":"tea","count":1,"order":""}`:  "body member order",
+	} {
+		r := a.do(t, ann, "POST", path, body).problem(t, http.StatusBadRequest, "malformed")
+		if r.json["place"] != place {
+			t.Errorf("%s: got %s", body, r.body)
+		}
+	}
+}
+
+func TestABodyMayRepeatWhatThePathSays(t *testing.T) {
+	a := newApp(t)
+	id := a.create(t)
+	a.do(t, ann, "POST", "/orders/"+id+"/items", `{"order":"`+id+`","product":"tea","count":1}`).expect(t, http.StatusOK)
+}
+
+func TestABodyOfAnotherMediaTypeIsRefused(t *testing.T) {
+	a := newApp(t)
+	path, body := "/orders/"+a.create(t)+"/items", `{"product":"tea","count":1}`
+	for _, h := range []string{"Content-Type: text/plain", "Content-Type: ", "Content-Type: application/json; charset=latin1", "Content-Encoding: gzip"} {
+		a.do(t, ann, "POST", path, body, h).problem(t, http.StatusUnsupportedMediaType, "unsupported-media-type")
+	}
+	a.do(t, ann, "POST", path, body, "Content-Type: application/json; charset=UTF-8").expect(t, http.StatusOK)
+}
+
+func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
+	a := newApp(t)
+	a.do(t, ann, "POST", "/orders/1/items", `{"product":"`+strings.Repeat("t", 200)+`"}`).problem(t, http.StatusRequestEntityTooLarge, "too-large")
+	a.do(t, ann, "POST", "/orders", `{"customer":"`+strings.Repeat("t", 1<<20)+`"}`).problem(t, http.StatusRequestEntityTooLarge, "too-large")
+}
+
+func TestFieldsFilledByTheServer(t *testing.T) {
+	a := newApp(t)
+	a.do(t, ann, "POST", "/orders", `{"order":"mine"}`).problem(t, http.StatusBadRequest, "malformed")
+	a.do(t, ann, "POST", "/orders", `{"customer":"bob"}`).problem(t, http.StatusForbidden, "forbidden")
+	a.do(t, ann, "POST", "/orders", `{"customer":"ann"}`).expect(t, http.StatusCreated)
+	r := a.do(t, clerk, "POST", "/orders", `{"customer":"bob"}`).expect(t, http.StatusCreated)
+	got := a.do(t, "bob", "GET", r.header.Get("Location"), "").expect(t, http.StatusOK)
+	if got.json["customer"] != "bob" {
+		t.Errorf("got %s", got.body)
+	}
+}
+
+func TestWhatTheDomainSaysNo(t *testing.T) {
+	a := newApp(t)
+	path := "/orders/" + a.create(t) + "/items"
+	r := a.do(t, ann, "POST", path, `{"product":"","count":0}`).problem(t, http.StatusUnprocessableEntity, "invalid")
+	if !strings.Contains(r.body, `"fields":[{"name":"product","problem":"is empty"},{"name":"count","problem":"must be positive"}]`) {
+		t.Errorf("got %s", r.body)
+	}
+	r = a.do(t, clerk, "POST", "/orders/none/items", `{"product":"tea","count":1}`).problem(t, http.StatusConflict, "rule-broken")
+	if r.json["rule"] != "no such order" || r.json["detail"] != "no such order: none" {
+		t.Errorf("got %s", r.body)
+	}
+	r = a.do(t, "bob", "POST", path, `{"product":"tea","count":1}`).problem(t, http.StatusForbidden, "forbidden")
+	if r.json["detail"] != "not your order" {
+		t.Errorf("got %s", r.body)
+	}
+}
+
+func TestWithoutARevisionThePositionIsTheETag(t *testing.T) {
+	a := newApp(t)
+	a.create(t)
+	r := a.do(t, ann, "POST", "/ring", `{"note":"a/b c"}`).expect(t, http.StatusCreated)
+	if r.header.Get("ETag") != `"2"` || r.header.Get("Location") != "/rings/a%2Fb%20c" || r.body != `{"position":"2"}` {
+		t.Errorf("got %s %v", r.body, r.header)
+	}
+	r = a.do(t, ann, "POST", "/ring", "").expect(t, http.StatusOK)
+	if r.header.Get("Location") != "" || r.body != `{"position":"2"}` {
+		t.Errorf("a command that decides nothing creates nothing: %s %v", r.body, r.header)
+	}
+}
+
+func TestIfMatchOnWhatHasNoRevisionIsRefused(t *testing.T) {
+	a := newApp(t)
+	r := a.do(t, ann, "POST", "/ring", `{"note":"n"}`, `If-Match: "0"`).problem(t, http.StatusBadRequest, "malformed")
+	if r.json["place"] != "header If-Match" {
+		t.Errorf("got %s", r.body)
+	}
+}
+
+func TestMethodsAreTheMuxsBusiness(t *testing.T) {
+	a := newApp(t)
+	id := a.create(t)
+	if r := a.do(t, ann, "DELETE", "/orders/"+id, ""); r.status != http.StatusMethodNotAllowed || r.header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("got %d %v", r.status, r.header)
+	}
+	if r := a.do(t, ann, "HEAD", "/orders/"+id, "").expect(t, http.StatusOK); r.body != "" || r.header.Get("Content-Length") == "0" {
+		t.Errorf("got %q %v", r.body, r.header)
+	}
+}
+
+// laggard is a view that never gets there.
+type laggard struct{}
+
+func (laggard) Wait(context.Context, annals.Position) error {
+	return &projection.LaggingError{Projection: "orders", Applied: 0, Wanted: 1}
+}
+
+func TestACommandThatWasAcceptedIsNoErrorWhenAViewLags(t *testing.T) {
+	log := annals.NewLog[any](memory.New(), schema)
+	h := rest.Command[CreateOrder](cqrs.New(log), rest.NewID("order"), rest.Created("/orders/{order}"), rest.WaitFor(laggard{}))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/orders", nil))
+	if w.Code != http.StatusAccepted || w.Header().Get("Location") == "" || w.Header().Get("Annals-Position") != "1" {
+		t.Errorf("got %d %s %v", w.Code, w.Body, w.Header())
+	}
+}
+
+// Unguarded is a command without Authorize.
+type Unguarded struct{ ref }
+
+func (Unguarded) Decide(Order) ([]any, error) { return nil, nil }
+
+func TestWrongDeclarationsPanicWhenTheRouteIsMade(t *testing.T) {
+	newBus := func() *cqrs.Bus[any] { return cqrs.New(annals.NewLog[any](memory.New(), schema)) }
+	fill := func(*http.Request, string) (string, error) { return "", nil }
+	for want, f := range map[string]func(){
+		"Unguarded: AddItem has it": func() {
+			bus := newBus()
+			rest.Command[AddItem](bus)
+			rest.Command[Unguarded](bus)
+		},
+		"Unguarded: CreateOrder has it": func() {
+			bus := newBus()
+			rest.Command[Unguarded](bus)
+			rest.Command[CreateOrder](bus)
+		},
+		`no string field that JSON calls "odrer"`: func() { rest.Command[CreateOrder](newBus(), rest.NewID("odrer")) },
+		`no string field that JSON calls "count"`: func() { rest.Command[AddItem](newBus(), rest.Fill("count", fill)) },
+		`"order" is filled twice`:                 func() { rest.Command[CreateOrder](newBus(), rest.NewID("order"), rest.Fill("order", fill)) },
+		"is filled by a nil function":             func() { rest.Command[CreateOrder](newBus(), rest.Fill("order", nil)) },
+		"nothing on the bus answers":              func() { rest.Query[GetOrder, Order](newBus()) },
+		"each pair of braces":                     func() { rest.Created("/orders/{order") },
+		"closed that was not opened":              func() { rest.Created("/orders/order}") },
+		"MaxBody":                                 func() { rest.MaxBody(0) },
+		"MaxWait":                                 func() { rest.MaxWait(0) },
+		"Timeout":                                 func() { rest.Timeout(0) },
+		"initial and allow are required":          func() { rest.State[Order](annals.NewLog[any](memory.New(), schema), nil, nil) },
+	} {
+		if text := panicText(t, f); !strings.Contains(text, want) {
+			t.Errorf("want a panic with %q, got %q", want, text)
+		}
+	}
+}
+
+func TestEveryOptionOfADeciderIsTakenFromItsHeader(t *testing.T) {
+	var seen []string
+	bus := cqrs.New(annals.NewLog[any](memory.New(), schema), func(next cqrs.Handler) cqrs.Handler {
+		return func(ctx context.Context, m cqrs.Message) (any, error) {
+			seen = append(seen, m.Name)
+			v, err := next(ctx, m)
+			if res, ok := v.(decider.Result[Order, any]); ok && res.Duplicate {
+				seen = append(seen, "duplicate")
+			}
+			return v, err
+		}
+	})
+	h := rest.Command[CreateOrder](bus)
+	for range 2 {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", strings.NewReader(`{"order":"1"}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Idempotency-Key", "k")
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if !slices.Equal(seen, []string{"CreateOrder", "CreateOrder", "duplicate"}) {
+		t.Errorf("got %v", seen)
+	}
+}

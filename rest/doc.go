@@ -1,0 +1,36 @@
+// Package rest maps commands, queries and past states to HTTP handlers, for any mux.
+//
+//	mux.Handle("POST /orders", rest.Command[CreateOrder](bus, rest.NewID("order"), rest.Created("/orders/{order}")))
+//	mux.Handle("POST /orders/{order}/place", rest.Command[PlaceOrder](bus))
+//	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, Details](bus))
+//	mux.Handle("GET /orders/{order}/state", rest.State(log, orderOf, mayRead))
+//	mux.Handle("GET /orders/{order}/history", rest.History(log, orderOf, mayRead))
+//	handler := rest.Authenticate(principalOf)(mux)
+//
+// Methods, HEAD and 405 are the business of http.ServeMux: give its patterns a method.
+//
+// # Requests
+//
+// Fields of commands and queries go by their names in JSON. A wildcard of the route's pattern fills the field of the
+// same name. The rest of a command is its body, a JSON object, and may be absent; of a query, the URL's parameters.
+// Whatever does not fit is refused, with the place: unknown members and parameters, wrong types, trailing bytes, and a
+// member that says another thing than the path.
+//
+//	Idempotency-Key: K      the command takes effect once, however often it is sent; printable ASCII, at most 255 bytes
+//	If-Match: "7"           the command is decided only if the entity is at revision 7; no list, no *, no weak tag
+//	Annals-At-Least: 1234   the answer has seen every event up to that position, or it is 503 projection-lagging
+//	Prefer: wait=5          how many seconds to wait for that, 2 unless said
+//
+// # Responses
+//
+// A command answers 200, or 201 with Location if [Created] was said, and {"id", "revision", "position"}: the id in the
+// stream of the first event, the revision, and the position as a string. The revision is the ETag, to be sent back as
+// If-Match; where nothing has a revision, the position is. The position is in Annals-Position too, to be sent back as
+// Annals-At-Least: what the client wrote is then in what it reads. Idempotency-Replayed: true marks the answer of an
+// earlier try. A command that was accepted while one of its views ([WaitFor]) still lags answers 202.
+//
+// # Problems
+//
+// Errors are answered as RFC 9457 problem details, by [WriteProblem], which applications may use for handlers of their
+// own. [ProblemOf] has the table.
+package rest

@@ -1,0 +1,125 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/decider"
+)
+
+const historyPage = 1000
+
+// errNoStream: the state of a History is not that of one stream; a mistake in the program.
+var errNoStream = errors.New("rest: History: the state's boundary does not name one stream")
+
+// historyEvent is an event as [History] shows it.
+type historyEvent struct {
+	Position annals.Position `json:"position"`
+	Revision annals.Revision `json:"revision"`
+	ID       annals.ID       `json:"id"`
+	Type     string          `json:"type"`
+	Version  uint16          `json:"version"`
+	Time     time.Time       `json:"time"`
+	// Data and Metadata are as they were stored; null if that is not JSON.
+	Data     json.RawMessage `json:"data"`
+	Metadata json.RawMessage `json:"metadata,omitempty"`
+}
+
+// History is a handler that writes the events of the one stream in a state's boundary, as they are stored, as a JSON
+// array: position, revision, id, type, version, time, data and metadata. ?from= is the first revision wanted and
+// ?limit= the most events, 1,000 unless less is asked for; if there are more, a Link header with rel="next" leads on.
+//
+// initial and allow are as for [State]; allow sees the state of today.
+func History[S decider.State[S, E], E any](log *annals.Log[E], initial func(*http.Request) S, allow func(annals.Principal, S) error, opts ...ReadOption) http.Handler {
+	if initial == nil || allow == nil {
+		panic("rest: History: initial and allow are required")
+	}
+	o := newReadOptions(opts)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, cancel := o.start(r)
+		defer cancel()
+		from, limit, err := pageOf(r)
+		if err != nil {
+			WriteProblem(w, r, err)
+			return
+		}
+		ctx, done, err := fresh(w, r, o.maxWait)
+		if err != nil {
+			WriteProblem(w, r, err)
+			return
+		}
+		defer done()
+		loaded, err := loadAllowed(ctx, log, func() S { return initial(r) }, allow)
+		if err != nil {
+			WriteProblem(w, r, err)
+			return
+		}
+		stream := initial(r).Boundary().Stream()
+		if stream == "" {
+			WriteProblem(w, r, fmt.Errorf("%w: %T", errNoStream, loaded.State))
+			return
+		}
+		// What was allowed is what is shown: events that came since are left for the next request.
+		events, err := historyOf(ctx, log.Store(), stream, from, limit+1, loaded.Position)
+		if err != nil {
+			WriteProblem(w, r, err)
+			return
+		}
+		if len(events) > limit {
+			w.Header().Set("Link", nextPage(r, events[limit].Revision))
+			events = events[:limit]
+		}
+		w.Header().Set(headerPosition, loaded.Position.String())
+		writeJSON(w, r, http.StatusOK, events)
+	})
+}
+
+func historyOf(ctx context.Context, s annals.Store, stream string, from annals.Revision, limit int, asOf annals.Position) ([]historyEvent, error) {
+	events := []historyEvent{}
+	for e, err := range s.Read(ctx, annals.Stream(stream), annals.FromRevision(from), annals.AsOf(asOf), annals.Limit(limit)) {
+		if err != nil {
+			return nil, err
+		}
+		h := historyEvent{Position: e.Position, Revision: e.Revision, ID: e.ID, Type: e.Type, Version: e.Version, Time: e.Time}
+		if e.ContentType == "" && json.Valid(e.Data) {
+			h.Data = e.Data
+		}
+		if json.Valid(e.Metadata) {
+			h.Metadata = e.Metadata
+		}
+		events = append(events, h)
+	}
+	return events, nil
+}
+
+// pageOf reads ?from= and ?limit=.
+func pageOf(r *http.Request) (from annals.Revision, limit int, err error) {
+	var p struct {
+		From  uint64  `json:"from"`
+		Limit *uint16 `json:"limit"`
+	}
+	if err := parameters(r, &p); err != nil {
+		return 0, 0, err
+	}
+	if p.Limit == nil {
+		return annals.Revision(p.From), historyPage, nil
+	}
+	if *p.Limit == 0 || *p.Limit > historyPage {
+		return 0, 0, &MalformedError{Place: parameterPlace("limit"), Problem: "want 1 to " + strconv.Itoa(historyPage)}
+	}
+	return annals.Revision(p.From), int(*p.Limit), nil
+}
+
+// nextPage is relative to the request, so that it survives proxies that cut prefixes off.
+func nextPage(r *http.Request, from annals.Revision) string {
+	q := r.URL.Query()
+	q.Set("from", strconv.FormatUint(uint64(from), 10))
+	return fmt.Sprintf(`<%s>; rel="next"`, (&url.URL{RawQuery: q.Encode()}).String())
+}

@@ -1,0 +1,252 @@
+package rest_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/cqrs"
+	"github.com/annalsdb/annals/rest"
+	"github.com/annalsdb/annals/store/memory"
+)
+
+func panicText(t *testing.T, f func()) (text string) {
+	t.Helper()
+	defer func() { text = fmt.Sprint(recover()) }()
+	f()
+	return ""
+}
+
+func TestAQueryIsAnsweredAsJSONThatNobodyKeeps(t *testing.T) {
+	a := newApp(t)
+	id := a.create(t)
+	r := a.do(t, ann, "GET", "/orders/"+id, "").expect(t, http.StatusOK)
+	if r.body != `{"id":"`+id+`","customer":"ann","items":{}}` || r.header.Get("Cache-Control") != "no-store" || r.header.Get("Content-Type") != "application/json" {
+		t.Errorf("got %s %v", r.body, r.header)
+	}
+	a.do(t, "bob", "GET", "/orders/"+id, "").problem(t, http.StatusForbidden, "forbidden")
+	a.do(t, clerk, "GET", "/orders/none", "").problem(t, http.StatusNotFound, "not-found")
+}
+
+func TestParametersFillTheFieldsOfAQuery(t *testing.T) {
+	a := newApp(t)
+	r := a.do(t, ann, "GET", "/orders?customer=ann&limit=-3&open=true&tags=a&tags=b&after=18446744073709551615&share=0.5", "").expect(t, http.StatusOK)
+	if r.body != `{"customer":"ann","limit":-3,"open":true,"tags":["a","b"],"after":"18446744073709551615","share":0.5}` {
+		t.Errorf("got %s", r.body)
+	}
+	a.do(t, ann, "GET", "/orders", "").expect(t, http.StatusOK)
+}
+
+// Paging is embedded by reference.
+type Paging struct {
+	Page int `json:"page"`
+}
+
+type FindPage struct {
+	*Paging
+	Hidden  string `json:"-"`
+	Unnamed string
+	hidden  string
+}
+
+func TestEmbeddedAndUnnamedFieldsAreKnownByTheirNamesInJSON(t *testing.T) {
+	bus := cqrs.New(annals.NewLog[any](memory.New(), schema))
+	cqrs.Answer(bus, func(_ context.Context, q FindPage) (string, error) {
+		return fmt.Sprint(q.Paging != nil, q.Unnamed, q.Hidden, q.hidden), nil
+	})
+	h := rest.Query[FindPage, string](bus)
+	for query, want := range map[string]string{
+		"?page=3&Unnamed=u": `"trueu"`, "": `"false"`, "?Hidden=h": "", "?hidden=h": "", "?Paging=1": "",
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/"+query, nil))
+		if got := strings.TrimSpace(w.Body.String()); w.Code == http.StatusOK && got != want || w.Code != http.StatusOK && want != "" {
+			t.Errorf("%s: got %d %s", query, w.Code, got)
+		}
+	}
+}
+
+func TestParametersThatDoNotFitAreRefusedWithThePlace(t *testing.T) {
+	a := newApp(t)
+	for query, place := range map[string]string{
+		"limti=3": "parameter limti", "Limit=3": "parameter Limit", "limit=many": "parameter limit", "limit=": "parameter limit",
+		"limit=99999999999999999999": "parameter limit", "open=1": "parameter open", "limit=1&limit=2": "parameter limit",
+		"after=-1": "parameter after", "share=x": "parameter share", "a=%zz": "parameters", "a;b": "parameters",
+	} {
+		r := a.do(t, ann, "GET", "/orders?"+query, "").problem(t, http.StatusBadRequest, "malformed")
+		if r.json["place"] != place {
+			t.Errorf("%s: got %s", query, r.body)
+		}
+	}
+	id := a.create(t)
+	a.do(t, ann, "GET", "/orders/"+id+"?order="+id, "").expect(t, http.StatusOK)
+	a.do(t, ann, "GET", "/orders/"+id+"?order=other", "").problem(t, http.StatusBadRequest, "malformed")
+}
+
+func TestAReadSeesThePositionItDemandsOrSaysThatItLags(t *testing.T) {
+	a := newApp(t)
+	r := a.do(t, ann, "POST", "/orders", "").expect(t, http.StatusCreated)
+	url := r.header.Get("Location")
+	a.do(t, ann, "GET", url, "", "Annals-At-Least: "+r.header.Get("Annals-Position")).expect(t, http.StatusOK)
+
+	r = a.do(t, ann, "GET", url, "", "Annals-At-Least: 1001", "Prefer: respond-async, wait=0").problem(t, http.StatusServiceUnavailable, "projection-lagging")
+	if r.json["applied"] != "1000" || r.json["wanted"] != "1001" || r.json["projection"] != "orders" || r.json["retryable"] != true {
+		t.Errorf("got %s", r.body)
+	}
+	if r.header.Get("Retry-After") != "1" || r.header.Get("Preference-Applied") != "wait=0" {
+		t.Errorf("got %v", r.header)
+	}
+	r = a.do(t, ann, "GET", url, "", "Annals-At-Least: 1", "Prefer: wait=999").expect(t, http.StatusOK)
+	if r.header.Get("Preference-Applied") != "wait=30" {
+		t.Errorf("got %v", r.header)
+	}
+	for _, prefer := range []string{"wait=soon", "wait", "handling=strict", "wait=-1"} {
+		r = a.do(t, ann, "GET", url, "", "Annals-At-Least: 1", "Prefer: "+prefer).expect(t, http.StatusOK)
+		if r.header.Get("Preference-Applied") != "" {
+			t.Errorf("%s: got %v", prefer, r.header)
+		}
+	}
+	for _, position := range []string{"x", "-1", "", `"1"`, "1.5"} {
+		a.do(t, ann, "GET", url, "", "Annals-At-Least: "+position).problem(t, http.StatusBadRequest, "malformed")
+	}
+	a.do(t, ann, "GET", url, "", "Annals-At-Least: 1", "Annals-At-Least: 2").problem(t, http.StatusBadRequest, "malformed")
+}
+
+// orderWithThreeItems makes an order with revisions 0 to 3.
+func orderWithThreeItems(t *testing.T, a *app) (url string) {
+	t.Helper()
+	url = "/orders/" + a.create(t)
+	for _, product := range []string{"tea", "milk", "tea"} {
+		a.do(t, ann, "POST", url+"/items", `{"product":"`+product+`","count":1}`).expect(t, http.StatusOK)
+	}
+	return url
+}
+
+func TestAStateIsReadAsOfNowAndAsOfThePast(t *testing.T) {
+	a := newApp(t)
+	url := orderWithThreeItems(t, a) + "/state"
+	for parameters, want := range map[string]string{
+		"":            `"items":{"milk":1,"tea":2}}`,
+		"?revision=3": `"items":{"milk":1,"tea":2}}`,
+		"?revision=1": `"items":{"tea":1}}`,
+		"?revision=0": `"items":{}}`,
+		"?at=" + time.Now().Add(time.Hour).UTC().Format(time.RFC3339): `"items":{"milk":1,"tea":2}}`,
+	} {
+		r := a.do(t, ann, "GET", url+parameters, "").expect(t, http.StatusOK)
+		if !strings.HasSuffix(r.body, want) {
+			t.Errorf("%s: got %s", parameters, r.body)
+		}
+	}
+	r := a.do(t, ann, "GET", url+"?revision=1", "", "Annals-At-Least: 4")
+	if r.header.Get("ETag") != `"1"` || r.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("got %v", r.header)
+	}
+}
+
+func TestAStateThatIsNotThereOrNotYours(t *testing.T) {
+	a := newApp(t)
+	url := orderWithThreeItems(t, a) + "/state"
+	a.do(t, ann, "GET", url+"?revision=4", "").problem(t, http.StatusNotFound, "not-found")
+	a.do(t, ann, "GET", url+"?at=2001-01-01T00:00:00Z", "").problem(t, http.StatusForbidden, "forbidden") // it was nobody's then
+	a.do(t, clerk, "GET", url+"?at=2001-01-01T00:00:00Z", "").problem(t, http.StatusNotFound, "not-found")
+	a.do(t, clerk, "GET", "/orders/none/state", "").problem(t, http.StatusNotFound, "not-found")
+	for _, who := range []string{"bob", "eve"} {
+		for _, path := range []string{url, url + "?revision=0", url + "?revision=9", "/orders/none/state", "/orders/none/state?revision=0"} {
+			r := a.do(t, who, "GET", path, "").problem(t, http.StatusForbidden, "forbidden")
+			if r.header.Get("ETag") != "" {
+				t.Errorf("%s: an ETag for whom it does not concern", path)
+			}
+		}
+	}
+	for _, parameters := range []string{
+		"revision=x", "revision=-1", "revision=", "revision=18446744073709551615", "at=yesterday", "at=", "at=2026-11-24", "revision=1&at=2026-11-24T00:00:00Z", "rev=1", "revision=1&revision=2",
+	} {
+		a.do(t, ann, "GET", url+"?"+parameters, "").problem(t, http.StatusBadRequest, "malformed")
+	}
+}
+
+func TestAHistoryHasEveryEventAsItIsStored(t *testing.T) {
+	a := newApp(t)
+	url := orderWithThreeItems(t, a) + "/history"
+	r := a.do(t, ann, "GET", url, "").expect(t, http.StatusOK)
+	events := parse[[]struct {
+		Position annals.Position
+		Revision annals.Revision
+		Type     string
+		Time     time.Time
+		Data     map[string]any
+		Metadata annals.Metadata
+	}](t, r.body)
+	if len(events) != 4 {
+		t.Fatalf("got %s", r.body)
+	}
+	last := events[3]
+	if last.Position != 4 || last.Revision != 3 || last.Type != "ItemAdded" || last.Time.IsZero() || last.Data["product"] != "tea" || last.Metadata.Actor != "ann" {
+		t.Errorf("got %+v", last)
+	}
+	if !strings.Contains(r.body, `"position":"4","revision":3,`) {
+		t.Errorf("positions are strings and revisions numbers: %s", r.body)
+	}
+	a.do(t, "bob", "GET", url, "").problem(t, http.StatusForbidden, "forbidden")
+	a.do(t, clerk, "GET", "/orders/none/history", "").problem(t, http.StatusNotFound, "not-found")
+}
+
+func TestAHistoryIsReadPageByPage(t *testing.T) {
+	a := newApp(t)
+	url := orderWithThreeItems(t, a) + "/history"
+	var revisions []annals.Revision
+	for next := "?limit=3"; next != ""; {
+		r := a.do(t, ann, "GET", url+next, "").expect(t, http.StatusOK)
+		for _, e := range parse[[]struct{ Revision annals.Revision }](t, r.body) {
+			revisions = append(revisions, e.Revision)
+		}
+		next, _, _ = strings.Cut(strings.TrimPrefix(r.header.Get("Link"), "<"), ">")
+	}
+	if fmt.Sprint(revisions) != "[0 1 2 3]" {
+		t.Errorf("got %v", revisions)
+	}
+	if r := a.do(t, ann, "GET", url+"?from=9", "").expect(t, http.StatusOK); r.body != "[]" {
+		t.Errorf("got %s", r.body)
+	}
+	for _, parameters := range []string{"limit=0", "limit=1001", "limit=x", "from=-1", "form=1"} {
+		a.do(t, ann, "GET", url+"?"+parameters, "").problem(t, http.StatusBadRequest, "malformed")
+	}
+}
+
+func TestAHistoryIsNotShownWhereTheStateCannotBeFolded(t *testing.T) {
+	a := newApp(t)
+	url := orderWithThreeItems(t, a)
+	scan(t, a.store, "order-"+strings.TrimPrefix(url, "/orders/"))
+	// Who may see it depends on a state that nobody knows any more.
+	a.do(t, ann, "GET", url+"/history", "").problem(t, http.StatusInternalServerError, "internal")
+}
+
+func TestAHistoryShowsForeignEventsWithoutDataThatIsNotJSON(t *testing.T) {
+	store := memory.New()
+	scan(t, store, "order-1")
+	lenient := annals.NewSchema([]any{OrderCreated{}, ItemAdded{}}, annals.UnknownTypes(annals.UnknownSkip))
+	log := annals.NewLog[any](store, lenient)
+	if _, err := log.Append(t.Context(), []any{OrderCreated{Order: "1", Customer: ann}}); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	rest.History(log, func(*http.Request) Order { return Order{ID: "1"} }, rest.Anyone[Order]).
+		ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"type":"Scanned","version":1,`) || !strings.Contains(w.Body.String(), `"data":null}`) {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
+// scan appends an event that no schema lists and that is no JSON.
+func scan(t *testing.T, s annals.Store, stream string) {
+	t.Helper()
+	noJSON := []byte{0xff}
+	if _, err := s.Append(t.Context(), []annals.Event{{Type: "Scanned", Stream: stream, ContentType: "image/png", Data: noJSON, Metadata: noJSON}}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,106 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/projection"
+)
+
+// Anyone may read any S: the allow of a [State] or a [History] that is public.
+func Anyone[S any](annals.Principal, S) error { return nil }
+
+// State is a handler that writes a state, folded from its boundary, as JSON: as it is now, as it was at ?revision=, or
+// as it was at ?at= (RFC 3339). The revision is the ETag. It is the write side: what commands decide on, not what
+// read models show.
+//
+// initial makes the state before any event, with its ids, from the request. allow says whether the principal may see
+// the state that was found; its error is answered with 403. It is asked before it is told whether there is anything at
+// all, with initial's state if there is not. Both are required, see [Anyone].
+func State[S decider.State[S, E], E any](log *annals.Log[E], initial func(*http.Request) S, allow func(annals.Principal, S) error, opts ...ReadOption) http.Handler {
+	if initial == nil || allow == nil {
+		panic("rest: State: initial and allow are required")
+	}
+	o := newReadOptions(opts)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, cancel := o.start(r)
+		defer cancel()
+		past, err := pastOf(r)
+		if err != nil {
+			WriteProblem(w, r, err)
+			return
+		}
+		ctx, done, err := fresh(w, r, o.maxWait)
+		if err != nil {
+			WriteProblem(w, r, err)
+			return
+		}
+		defer done()
+		loaded, err := loadAllowed(ctx, log, func() S { return initial(r) }, allow, past...)
+		if err != nil {
+			WriteProblem(w, r, err)
+			return
+		}
+		w.Header().Set("ETag", etag(loaded.Revision, loaded.Position))
+		w.Header().Set(headerPosition, loaded.Position.String())
+		writeJSON(w, r, http.StatusOK, loaded.State)
+	})
+}
+
+// loadAllowed loads a state for those who may see it.
+func loadAllowed[S decider.State[S, E], E any](ctx context.Context, log *annals.Log[E], initial func() S, allow func(annals.Principal, S) error, opts ...annals.ReadOption) (decider.Loaded[S], error) {
+	if p := annals.AtLeastFrom(ctx); p > 0 {
+		opts = append(opts, annals.AtLeast(p))
+	}
+	loaded, err := decider.Load(ctx, log, initial(), opts...)
+	ahead := err
+	if errors.Is(err, annals.ErrAhead) {
+		// Who may not see the state is not to learn how far it has come either.
+		loaded, err = decider.Load(ctx, log, initial())
+	}
+	if err != nil {
+		return decider.Loaded[S]{}, err
+	}
+	if err := allow(annals.PrincipalFrom(ctx), loaded.State); err != nil {
+		return decider.Loaded[S]{}, &decider.ForbiddenError{Command: decider.CommandName[S](), Err: err}
+	}
+	if ahead != nil {
+		return decider.Loaded[S]{}, ahead
+	}
+	if !loaded.Found {
+		return decider.Loaded[S]{}, projection.ErrNotFound
+	}
+	return loaded, nil
+}
+
+// pastOf reads ?revision= or ?at=.
+func pastOf(r *http.Request) ([]annals.ReadOption, error) {
+	var p struct {
+		Revision *uint64 `json:"revision"`
+		At       *string `json:"at"`
+	}
+	if err := parameters(r, &p); err != nil {
+		return nil, err
+	}
+	switch {
+	case p.Revision != nil && p.At != nil:
+		return nil, &MalformedError{Place: "parameters", Problem: "give either revision or at"}
+	case p.Revision != nil:
+		if annals.Revision(*p.Revision) == annals.NoRevision {
+			return nil, &MalformedError{Place: parameterPlace("revision"), Problem: strconv.Quote(r.FormValue("revision")) + " is too large"}
+		}
+		return []annals.ReadOption{annals.AsOfRevision(annals.Revision(*p.Revision))}, nil
+	case p.At != nil:
+		at, err := time.Parse(time.RFC3339, *p.At)
+		if err != nil || at.IsZero() {
+			return nil, &MalformedError{Place: parameterPlace("at"), Problem: "want a time such as 2026-11-24T09:30:00Z (a + must be sent as %2B)"}
+		}
+		return []annals.ReadOption{annals.AsOfTime(at)}, nil
+	}
+	return nil, nil
+}
