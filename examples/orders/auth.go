@@ -1,0 +1,77 @@
+package orders
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/rest"
+)
+
+// The roles that principals have. A customer's principal has the customer's id.
+const (
+	RoleCustomer = "customer"
+	RoleClerk    = "clerk"
+	RoleAdmin    = "admin"
+)
+
+var (
+	errForeign   = errors.New("this belongs to another customer")
+	errStaffOnly = errors.New("this is for clerks")
+)
+
+// isStaff: clerks, and admins who may do what clerks may.
+func isStaff(p annals.Principal) bool { return p.Has(RoleClerk) || p.Has(RoleAdmin) }
+
+// staffOnly is the rule of what only a clerk may do.
+func staffOnly(p annals.Principal) error {
+	if !isStaff(p) {
+		return errStaffOnly
+	}
+	return nil
+}
+
+// ownerOrStaff is the rule of what a customer may do with their own. What belongs to nobody, such as an order that does
+// not exist, is not theirs either, so that they do not learn which ids are taken.
+func ownerOrStaff(p annals.Principal, owner string) error {
+	if isStaff(p) || p.Has(RoleCustomer) && p.ID != "" && p.ID == owner {
+		return nil
+	}
+	return errForeign
+}
+
+// customerOf fills in whom a request is about: for a customer that is who asks, for a clerk whom the body names.
+func customerOf(r *http.Request, sent string) (string, error) {
+	p := annals.PrincipalFrom(r.Context())
+	switch {
+	case p.IsZero():
+		return "", rest.ErrUnauthenticated
+	case isStaff(p):
+		return sent, nil
+	case sent != "" && sent != p.ID:
+		return "", &decider.ForbiddenError{Command: r.Pattern, Err: errForeign}
+	}
+	return p.ID, nil
+}
+
+// DemoTokens tells principals by the bearer tokens demo-customer-1, demo-customer-2, demo-clerk and demo-admin. It is
+// for demonstrations: anybody can know these tokens.
+func DemoTokens() func(*http.Request) (annals.Principal, error) {
+	principals := map[string]annals.Principal{
+		"demo-customer-1": {ID: "customer-1", Roles: []string{RoleCustomer}},
+		"demo-customer-2": {ID: "customer-2", Roles: []string{RoleCustomer}},
+		"demo-clerk":      {ID: "clerk", Roles: []string{RoleClerk}},
+		"demo-admin":      {ID: "admin", Roles: []string{RoleAdmin}},
+	}
+	return func(r *http.Request) (annals.Principal, error) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		p, known := principals[token]
+		if !strings.EqualFold(scheme, "Bearer") || !known {
+			return annals.Principal{}, fmt.Errorf("%w: no known bearer token", rest.ErrUnauthenticated)
+		}
+		return p, nil
+	}
+}

@@ -1,0 +1,53 @@
+package orders
+
+import (
+	"net/http"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/rest"
+)
+
+// routes are the URLs. A wildcard fills the field of its name.
+func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, error)) http.Handler {
+	b := s.bus
+	mux := http.NewServeMux()
+
+	mux.Handle("POST /orders", rest.Command[CreateOrder](b, rest.NewID("order"), rest.Fill("customer", customerOf), rest.Created("/orders/{order}")))
+	mux.Handle("GET /orders", rest.Query[ListOrders, OrderPage](b))
+	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, OrderView](b))
+	mux.Handle("GET /orders/{order}/history", rest.History(s.log, orderIn, maySee))
+	mux.Handle("POST /orders/{order}/items", rest.Command[AddItem](b))
+	mux.Handle("DELETE /orders/{order}/items/{product}", rest.Command[RemoveItem](b))
+	mux.Handle("POST /orders/{order}/place", rest.Command[PlaceOrder](b))
+	mux.Handle("POST /orders/{order}/pay", rest.Command[PayOrder](b))
+	mux.Handle("POST /orders/{order}/ship", rest.Command[ShipOrder](b))
+	mux.Handle("POST /orders/{order}/cancel", rest.Command[CancelOrder](b))
+
+	mux.Handle("POST /customers", rest.Command[RegisterCustomer](b, rest.Fill("customer", customerOf), rest.Created("/customers/{customer}/profile")))
+	mux.Handle("PUT /customers/{customer}/profile", rest.Command[UpdateProfile](b))
+
+	mux.Handle("POST /carts/{cart}/products", rest.Command[AddProductToCart](b, rest.Fill("customer", customerOf)))
+	mux.Handle("POST /carts/{cart}/checkout", rest.Command[CheckoutCart](b, rest.NewID("order"), rest.Created("/orders/{order}")))
+
+	mux.Handle("POST /stock", rest.Command[ReceiveStock](b))
+
+	all := http.NewServeMux()
+	all.Handle("/", rest.Authenticate(authenticate)(mux))
+	all.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	all.HandleFunc("GET /readyz", s.readyz)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all.ServeHTTP(w, r.WithContext(rest.WithLogger(r.Context(), s.logger)))
+	})
+}
+
+func (s *Service) readyz(w http.ResponseWriter, r *http.Request) {
+	if err := s.Ready(r.Context()); err != nil {
+		rest.WriteProblem(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func orderIn(r *http.Request) Order { return Order{ID: r.PathValue("order")} }
+
+func maySee(p annals.Principal, o Order) error { return ownerOrStaff(p, o.Customer) }

@@ -1,0 +1,111 @@
+package orders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/cqrs"
+	"github.com/annalsdb/annals/projection"
+)
+
+const (
+	hashKeyMin = 16
+	// messageTimeout is the longest that a command or a query may take; reads may be made to wait for as long.
+	messageTimeout = 30 * time.Second
+)
+
+var errNotRunning = errors.New("orders: the projections do not run")
+
+// Config is what a service is made of.
+type Config struct {
+	// Store keeps the events. Required. The service does not close it.
+	Store annals.Store
+	// Views keep the rows of the read model, and may be lost: they are made of events. Required. The service does not
+	// close them.
+	Views projection.Views
+	// HashKey hashes e-mail addresses: at least 16 bytes, and the same for as long as the store lives. Required.
+	HashKey []byte
+	// Authenticate finds out who asks, as [rest.Authenticate] wants it. Required.
+	Authenticate func(*http.Request) (annals.Principal, error)
+	// Logger is told of every command and query, and of what fails. Nil is silence.
+	Logger *slog.Logger
+}
+
+// Service is the order service. Make one with [New]. It may be used concurrently.
+type Service struct {
+	log     *annals.Log[Event]
+	bus     *cqrs.Bus[Event]
+	views   projection.Views
+	orders  *projection.View[OrderView]
+	handler http.Handler
+	logger  *slog.Logger
+	// target is the head of the store when Run began: what the rows must have seen before the service is ready.
+	target atomic.Uint64
+}
+
+// New makes a service. Its read model does not move before [Service.Run].
+func New(c Config) (*Service, error) {
+	switch {
+	case c.Store == nil || c.Views == nil || c.Authenticate == nil:
+		return nil, errors.New("orders: Store, Views and Authenticate are required")
+	case len(c.HashKey) < hashKeyMin:
+		return nil, fmt.Errorf("orders: HashKey has %d bytes, want at least %d", len(c.HashKey), hashKeyMin)
+	}
+	logger := c.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	log := NewLog(c.Store, c.HashKey)
+	s := &Service{
+		log:    log,
+		bus:    cqrs.New(log, cqrs.Recover(), cqrs.Correlation(), cqrs.Logging(logger), cqrs.Timeout(messageTimeout)),
+		views:  c.Views,
+		orders: projection.Of(c.Views, Orders),
+		logger: logger,
+	}
+	cqrs.Answer(s.bus, s.answerOrder)
+	cqrs.Answer(s.bus, s.answerList)
+	s.handler = s.routes(c.Authenticate)
+	return s, nil
+}
+
+// Handler serves the routes of openapi.yaml.
+func (s *Service) Handler() http.Handler { return s.handler }
+
+// Run keeps the read model up to date until ctx ends; it answers nil then, or what stopped the projection.
+func (s *Service) Run(ctx context.Context) error {
+	head, err := s.log.Store().Head(ctx)
+	if err == nil {
+		s.target.Store(uint64(head))
+		err = projection.Runner[Event]{Log: s.log, Views: s.views, Logger: s.logger}.Run(ctx, Orders)
+	}
+	if ctx.Err() != nil && s.orders.Status().Err == nil {
+		return nil
+	}
+	return fmt.Errorf("orders: run: %w", err)
+}
+
+// Ready says whether requests can be served: the store answers, and the read model runs and has seen all that there was
+// when it was started. The error matches [projection.ErrLagging] if it is the read model that is not ready.
+func (s *Service) Ready(ctx context.Context) error {
+	if _, err := s.log.Store().Head(ctx); err != nil {
+		return fmt.Errorf("orders: ready: %w", err)
+	}
+	status, target := s.orders.Status(), annals.Position(s.target.Load())
+	lagging := &projection.LaggingError{Projection: Orders.Name, Applied: status.Applied, Wanted: target}
+	switch {
+	case status.Err != nil:
+		lagging.Cause = status.Err
+	case !status.Running:
+		lagging.Cause = errNotRunning
+	case status.Applied >= target:
+		return nil
+	}
+	return fmt.Errorf("orders: ready: %w", lagging)
+}
