@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -66,7 +67,8 @@ func (h *Header) LastPosition() annals.Position {
 //	120 32B body root 152 u32 body crc     156 u32 header crc           160 records
 //
 // The body crc is taken over the records' own checksums; the header crc over the 156 bytes before it; the frame's hash
-// over the first 152.
+// over the first 152,
+// with codec, cipher and stored size as 0.
 type Builder struct {
 	header Header
 	buf    []byte
@@ -77,6 +79,8 @@ type Builder struct {
 // NewBuilder begins the frame that h describes: its store, incarnation, epoch, seq, first position, time and previous
 // hash. It writes into buf, if that is large enough.
 func NewBuilder(h Header, buf []byte) *Builder {
+	h.EventCount = 0
+	h.Time = time.Unix(0, h.Time.UnixNano()).UTC() // as it will be read
 	return &Builder{header: h, root: sha256.New(), buf: slices.Grow(buf[:0], HeaderBytes)[:HeaderBytes]}
 }
 
@@ -126,8 +130,18 @@ func (b *Builder) Finish() ([]byte, Header) {
 	copy(f[120:], h.BodyRoot[:])
 	le.PutUint32(f[152:], b.crc)
 	le.PutUint32(f[156:], crc32.Checksum(f[:156], castagnoli))
-	h.Hash = sha256.Sum256(f[:152])
+	h.Hash = hashOf(f)
 	return f, *h
+}
+
+// hashOf is the hash of the frame whose header begins f: of its first 152 bytes, with codec, cipher and stored size taken
+// as 0, so that it stays when the frame is compressed or encrypted.
+func hashOf(f []byte) [32]byte {
+	var canonical [152]byte
+	copy(canonical[:], f)
+	canonical[11], canonical[12] = 0, 0
+	clear(canonical[84:88])
+	return sha256.Sum256(canonical[:])
 }
 
 // ParseHeader verifies and decodes the header that begins b. It does not look at the records, which need not be in b.
@@ -143,15 +157,17 @@ func ParseHeader(b []byte) (Header, error) {
 		Store: StoreID(b[16:32]), Incarnation: le.Uint32(b[32:]), Epoch: le.Uint64(b[40:]), Seq: le.Uint64(b[48:]),
 		FirstPosition: annals.Position(le.Uint64(b[56:])), EventCount: le.Uint32(b[64:]),
 		Time: time.Unix(0, int64(le.Uint64(b[72:]))).UTC(), Size: le.Uint32(b[80:]),
-		PrevHash: [32]byte(b[88:120]), BodyRoot: [32]byte(b[120:152]), Hash: sha256.Sum256(b[:152]),
+		PrevHash: [32]byte(b[88:120]), BodyRoot: [32]byte(b[120:152]), Hash: hashOf(b),
 	}
 	switch {
 	case b[10] != kindData || b[11] != 0 || b[12] != 0:
 		return Header{}, fmt.Errorf("%w: frame kind %d, codec %d, cipher %d", ErrUnknownKind, b[10], b[11], b[12])
 	case le.Uint16(b[8:]) != HeaderBytes || b[13]|b[14]|b[15] != 0 || le.Uint32(b[36:]) != 0:
 		return Header{}, fmt.Errorf("%w: reserved bytes of a frame header are not zero", ErrMalformed)
-	case h.Size > BytesMax || le.Uint32(b[84:]) != h.Size || le.Uint32(b[68:]) != h.EventCount || h.EventCount == 0:
+	case h.Size > BytesMax || h.Size%recordAlign != 0 || le.Uint32(b[84:]) != h.Size || le.Uint32(b[68:]) < h.EventCount || h.EventCount == 0:
 		return Header{}, fmt.Errorf("%w: the counts of a frame header do not agree", ErrMalformed)
+	case h.Seq == 0 || h.FirstPosition == 0 || h.LastPosition() < h.FirstPosition || h.LastPosition() == annals.NoPosition:
+		return Header{}, fmt.Errorf("%w: the numbers of a frame header are out of range", ErrMalformed)
 	}
 	return h, nil
 }
@@ -169,22 +185,25 @@ func Verify(f []byte, store StoreID) (Header, error) {
 	if len(f) != HeaderBytes+int(h.Size) {
 		return Header{}, fmt.Errorf("%w: a frame of %d bytes in %d", ErrMalformed, HeaderBytes+int(h.Size), len(f))
 	}
-	root, crc, next := sha256.New(), uint32(0), h.FirstPosition
+	root, crc, next, records := sha256.New(), uint32(0), h.FirstPosition, uint32(0)
 	for at, b := range Records(f) {
+		records++
+		crc = crc32.Update(crc, castagnoli, b[4:8])
+		addLeaf(root, BodyHash(b), binary.LittleEndian.Uint64(b[16:]))
 		r, _, err := DecodeRecord(b, store)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrSkippable):
+			continue
+		case err != nil:
 			return Header{}, fmt.Errorf("position %d, at byte %d of the frame: %w", next, at, err)
-		}
-		if r.Position != next || !r.Time.Equal(h.Time) {
+		case r.Position != next || !r.Time.Equal(h.Time):
 			return Header{}, fmt.Errorf("%w: position %d where %d belongs", ErrMalformed, r.Position, next)
 		}
 		next++
-		crc = crc32.Update(crc, castagnoli, b[4:8])
-		addLeaf(root, BodyHash(b), uint64(r.Revision))
 	}
 	switch {
-	case next != h.FirstPosition+annals.Position(h.EventCount):
-		return Header{}, fmt.Errorf("%w: %d records, the header says %d", ErrMalformed, next-h.FirstPosition, h.EventCount)
+	case next != h.FirstPosition+annals.Position(h.EventCount) || records != binary.LittleEndian.Uint32(f[68:]):
+		return Header{}, fmt.Errorf("%w: %d events in %d records, the header says otherwise", ErrMalformed, next-h.FirstPosition, records)
 	case binary.LittleEndian.Uint32(f[152:]) != crc:
 		return Header{}, fmt.Errorf("frame body: %w", ErrChecksum)
 	case !bytes.Equal(root.Sum(nil), h.BodyRoot[:]):

@@ -1,6 +1,7 @@
 package frame_test
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -125,6 +126,71 @@ func TestBytesOfAnotherStoreAndZeroesDoNotVerify(t *testing.T) {
 	}
 	if _, err := frame.ParseHeader(make([]byte, 4096)); !errors.Is(err, frame.ErrMalformed) {
 		t.Errorf("zeroes as a frame: got %v, want ErrMalformed", err)
+	}
+}
+
+// reseal gives a record with changed bytes a right checksum, as a program with other ideas of the format would.
+func reseal(change func(record []byte)) []byte {
+	e := events()[0]
+	record := frame.AppendBody(nil, &e, [16]byte{}, 0)
+	change(record)
+	frame.Seal(record, 1, 3, at, store)
+	return record
+}
+
+func TestRecordsThatNobodyWritesAreRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func([]byte)
+		want   error
+	}{
+		"an unknown kind":             {func(r []byte) { r[64] = 7 }, frame.ErrUnknownKind},
+		"a kind that may be skipped":  {func(r []byte) { r[64] = 200 }, frame.ErrSkippable},
+		"unknown flags":               {func(r []byte) { r[65] = 0xfc }, frame.ErrMalformed},
+		"an unknown content type":     {func(r []byte) { r[66] = 7 }, frame.ErrMalformed},
+		"a content type without name": {func(r []byte) { r[66] = 255 }, frame.ErrMalformed},
+		"a stream cut off":            {func(r []byte) { r[70] = 0 }, frame.ErrMalformed},
+		"a tag too many":              {func(r []byte) { r[67]++ }, frame.ErrMalformed},
+		"a huge length":               {func(r []byte) { r[83] = 0xff }, frame.ErrMalformed},
+		"tags out of order":           {func(r []byte) { copy(r[88+11+8+2:], "zrder") }, frame.ErrMalformed},
+	} {
+		for how, decode := range map[string]func([]byte) error{
+			"shared": func(b []byte) error { _, _, err := frame.DecodeRecord(b, store); return err },
+			"owned":  func(b []byte) error { _, _, err := frame.NewDecoder(store, true).Decode(b); return err },
+		} {
+			if err := decode(reseal(c.change)); !errors.Is(err, c.want) {
+				t.Errorf("%s, %s: got %v, want %v", name, how, err, c.want)
+			}
+		}
+	}
+	r, _, err := frame.DecodeRecord(reseal(func(r []byte) { r[86] = 0 }), store)
+	if err != nil || r.Version != 1 {
+		t.Errorf("version 0 reads as 1: got %d, %v", r.Version, err)
+	}
+}
+
+func TestTheHashStaysWhenAFrameIsPackedOtherwise(t *testing.T) {
+	t.Parallel()
+	f, h := build(1, 1, [32]byte{})
+	canonical := append([]byte{}, f[:152]...)
+	canonical[11], canonical[12] = 0, 0
+	clear(canonical[84:88])
+	if sha256.Sum256(canonical) != h.Hash {
+		t.Error("the hash depends on codec, cipher or stored size")
+	}
+}
+
+func TestAHeaderMayBeginTheNextFrame(t *testing.T) {
+	t.Parallel()
+	_, h := build(1, 1, [32]byte{})
+	h.FirstPosition, h.Seq, h.PrevHash = h.LastPosition()+1, 2, h.Hash
+	b := frame.NewBuilder(h, nil)
+	e := events()[1]
+	record := frame.AppendBody(nil, &e, [16]byte{}, 0)
+	b.Add(record, frame.BodyHash(record), annals.NoRevision)
+	f, _ := b.Finish()
+	if read, err := frame.Verify(f, store); err != nil || read.EventCount != 1 || read.FirstPosition != 5 {
+		t.Errorf("got %+v, %v", read, err)
 	}
 }
 

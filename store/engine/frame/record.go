@@ -54,8 +54,10 @@ var (
 	ErrChecksum = errors.New("frame: checksum does not match")
 	// ErrMalformed: the checksum matches, or cannot be taken, but the bytes make no sense.
 	ErrMalformed = errors.New("frame: malformed")
-	// ErrUnknownKind: a newer program wrote this.
+	// ErrUnknownKind: a newer program wrote this, and what it says must not be passed over.
 	ErrUnknownKind = errors.New("frame: unknown kind")
+	// ErrSkippable: a newer program wrote this, and whoever does not know it may pass over it. Size and checksum are right.
+	ErrSkippable = errors.New("frame: unknown kind that may be skipped")
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -141,9 +143,13 @@ func Seal(record []byte, p annals.Position, r annals.Revision, t time.Time, stor
 }
 
 func recordCRC(record []byte, store StoreID) uint32 {
-	crc := crc32.Update(0, castagnoli, store[:4])
-	crc = crc32.Update(crc, castagnoli, record[:4])
-	return crc32.Update(crc, castagnoli, record[8:])
+	return seededCRC(crcSeed(store), record)
+}
+
+func crcSeed(store StoreID) uint32 { return crc32.Update(0, castagnoli, store[:4]) }
+
+func seededCRC(seed uint32, record []byte) uint32 {
+	return crc32.Update(crc32.Update(seed, castagnoli, record[:4]), castagnoli, record[8:])
 }
 
 // RecordSize is the size of the record that begins b, checked against its bounds and against the length of b.
@@ -171,18 +177,63 @@ func DecodeRecord(b []byte, store StoreID) (Record, int, error) {
 		return Record{}, 0, fmt.Errorf("record: %w", ErrChecksum)
 	}
 	r := Record{Kind: Kind(b[64]), Flags: b[65], Blind: [16]byte(b[48:64])}
-	if r.Kind != KindEvent {
-		return Record{}, size, fmt.Errorf("%w: record kind %d", ErrUnknownKind, b[64])
+	if err := r.Kind.known(); err != nil {
+		return Record{Kind: r.Kind}, size, err
 	}
 	r.ID = annals.ID(b[32:48])
 	r.Position = annals.Position(le.Uint64(b[8:]))
 	r.Revision = annals.Revision(le.Uint64(b[16:]))
 	r.Time = time.Unix(0, int64(le.Uint64(b[24:]))).UTC()
-	r.Version = le.Uint16(b[86:])
+	r.Version = max(le.Uint16(b[86:]), 1)
 	if err := r.decodeFields(b); err != nil {
 		return Record{}, 0, err
 	}
+	if err := r.check(b[66]); err != nil {
+		return Record{}, 0, err
+	}
 	return r, size, nil
+}
+
+// firstSkippableKind begins the kinds that programs which do not know them may pass over.
+const firstSkippableKind Kind = 128
+
+func (k Kind) known() error {
+	switch {
+	case k == KindEvent:
+		return nil
+	case k >= firstSkippableKind:
+		return fmt.Errorf("%w: record kind %d", ErrSkippable, k)
+	}
+	return fmt.Errorf("%w: record kind %d", ErrUnknownKind, k)
+}
+
+// check refuses what no program of this format writes, although its checksum is right.
+func (r *Record) check(contentType byte) error {
+	problem := ""
+	switch {
+	case r.Flags&^(FlagLast|FlagSystem) != 0:
+		problem = "unknown flags"
+	case r.Type == "":
+		problem = "no type"
+	case (r.Stream == "") != (r.Revision == annals.NoRevision):
+		problem = "a revision without a stream, or a stream without a revision"
+	case contentType > contentBytes && contentType != contentOther:
+		problem = "unknown content type"
+	case (contentType == contentOther) != (r.ContentType != "" && contentType != contentBytes):
+		problem = "a content type that is not named"
+	}
+	for i := 1; i < len(r.Tags); i++ {
+		if r.Tags[i-1] >= r.Tags[i] {
+			problem = "tags out of order"
+		}
+	}
+	if len(r.Tags) > 0 && r.Tags[0] == "" {
+		problem = "an empty tag"
+	}
+	if problem == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", ErrMalformed, problem)
 }
 
 func (r *Record) decodeFields(b []byte) error {
@@ -237,7 +288,7 @@ type fields struct {
 }
 
 func (f *fields) take(n int) []byte {
-	if n > len(f.b) {
+	if n < 0 || n > len(f.b) { // less than 0: a large length where int has 32 bits
 		f.short = true
 		return nil
 	}

@@ -1,0 +1,66 @@
+package frame_test
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/annalsdb/annals/store/engine/frame"
+)
+
+func TestADecoderAgreesWithDecodeRecordAndSharesNoMemory(t *testing.T) {
+	t.Parallel()
+	f, _ := build(1, 1, [32]byte{})
+	for _, many := range []bool{false, true} {
+		d := frame.NewDecoder(store, many)
+		for range 3000 {
+			for _, b := range frame.Records(f) {
+				want, wantSize, err := frame.DecodeRecord(b, store)
+				if err != nil {
+					t.Fatal(err)
+				}
+				lent := append([]byte(nil), b...)
+				got, size, err := d.Decode(lent)
+				clear(lent)
+				if err != nil || size != wantSize || !reflect.DeepEqual(got, want) {
+					t.Fatalf("got %+v, %d, %v, want %+v, %d", got, size, err, want, wantSize)
+				}
+			}
+		}
+	}
+}
+
+func TestADecoderAllocatesOncePerRecord(t *testing.T) {
+	f, _ := build(1, 1, [32]byte{})
+	d := frame.NewDecoder(store, true)
+	n := testing.AllocsPerRun(1000, func() {
+		for _, b := range frame.Records(f) {
+			if _, _, err := d.Decode(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	// Four events, one of which has a content type of its own.
+	if n > 6 {
+		t.Errorf("%.1f allocations for four records", n)
+	}
+}
+
+func FuzzDecoderAgreesWithDecodeRecord(f *testing.F) {
+	whole, _ := build(1, 1, [32]byte{})
+	for _, b := range frame.Records(whole) {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if size, err := frame.RecordSize(b); err == nil {
+			// A checksum that matches lets the mutations in.
+			b = append([]byte(nil), b[:size]...)
+			r := frame.Record{}
+			frame.Seal(b, r.Position, r.Revision, at, store)
+		}
+		want, wantSize, wantErr := frame.DecodeRecord(b, store)
+		got, size, err := frame.NewDecoder(store, true).Decode(b)
+		if (err == nil) != (wantErr == nil) || size != wantSize || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %d, %v, want %+v, %d, %v", got, size, err, want, wantSize, wantErr)
+		}
+	})
+}
