@@ -1,0 +1,31 @@
+package segment
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
+
+// Reseal makes the checksum of a manifest or of a segment header right again.
+func Reseal(b []byte) {
+	end := len(b) - manifestTail
+	if string(b[:8]) == headerMagic {
+		end = headerCRC
+	}
+	binary.LittleEndian.PutUint32(b[end:], crc32.Checksum(b[:end], castagnoli))
+}
+
+// DecodeAll gives bytes to every decoder, and reports a decoded value that is not the same bytes again.
+func DecodeAll(b []byte, salt [16]byte, off int64) (differs string) {
+	if h, err := decodeHeader("", b); err == nil && string(h.encode()) != string(b[:headerBytes]) {
+		return "header"
+	}
+	if m, err := decodeManifest("", b); err == nil && string(m.encode()) != string(b) {
+		return "manifest"
+	}
+	if t, err := decodeTrailer(b); err == nil && string(t.encode()) != string(b[:trailerBytes]) {
+		return "trailer"
+	}
+	_, _ = decodeEnvelope(b, salt, off, int64(len(b)))
+	_, _ = decodeFooter(b, off)
+	return ""
+}

@@ -1,0 +1,183 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/internal/vfs"
+	"github.com/annalsdb/annals/store/engine/frame"
+)
+
+// segment is one file of the log. Its entry, its end and the table of one that is not sealed belong to the lock of the
+// Dir.
+type segment struct {
+	entry
+	// end is where the next envelope goes.
+	end int64
+	// recorded says that a durable manifest calls it full.
+	recorded bool
+	// absent says that there is no file; unlinked that the hash of its last frame is not known.
+	absent, unlinked bool
+
+	mu    sync.Mutex
+	file  vfs.File
+	table *table
+	// pinned keeps a table that cannot be loaded from the footer.
+	pinned bool
+}
+
+// opened gives the file. One that frames are written to is open since recovery; others are opened, to be read, when
+// they are first needed.
+func (d *Dir) opened(s *segment) (vfs.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return d.openedLocked(s)
+}
+
+func (d *Dir) openedLocked(s *segment) (vfs.File, error) {
+	if s.file != nil {
+		return s.file, nil
+	}
+	if d.shut.Load() {
+		return nil, annals.ErrClosed
+	}
+	f, err := d.fs.Open(d.join(s.name()))
+	if err != nil {
+		return nil, err
+	}
+	s.file = f
+	return f, nil
+}
+
+func (d *Dir) window(s *segment, limit int64) (*window, error) {
+	f, err := d.opened(s)
+	if err != nil {
+		return nil, err
+	}
+	return &window{f: f, limit: limit}, nil
+}
+
+func (d *Dir) join(name string) string { return filepath.Join(d.dir, name) }
+
+// frameAt verifies the envelope at off and the frame in it, which is lent until the window moves. What does not verify
+// is errDamaged; other errors are those of reading.
+func (d *Dir) frameAt(w *window, salt [16]byte, off int64) (envelope, frame.Header, []byte, error) {
+	fail := func(err error) (envelope, frame.Header, []byte, error) {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = damaged("the file ends")
+		}
+		return envelope{}, frame.Header{}, nil, err
+	}
+	b, err := w.at(off, envelopeBytes+frame.HeaderBytes)
+	if err != nil {
+		return fail(err)
+	}
+	e, err := decodeEnvelope(b, salt, off, w.limit-off)
+	if err != nil {
+		return fail(err)
+	}
+	if b, err = w.at(off, envelopeBytes+e.size); err != nil {
+		return fail(err)
+	}
+	h, err := frame.Verify(b[envelopeBytes:], d.identity.Store)
+	if err != nil {
+		return fail(fmt.Errorf("%w: %w", errDamaged, err))
+	}
+	if h.Seq != e.seq || h.Incarnation != d.identity.Incarnation {
+		return fail(damaged("envelope and frame do not agree"))
+	}
+	return e, h, b[envelopeBytes:], nil
+}
+
+// follow adds the frames that follow t to the segment's table, from off on, up to the one with the number upto. It
+// tells where it stopped, and why, if not for upto.
+func (d *Dir) follow(s *segment, w *window, t *tip, off int64, upto uint64) (int64, error) {
+	for t.seq < upto {
+		e, h, f, err := d.frameAt(w, s.salt, off)
+		if err != nil {
+			return off, err
+		}
+		if !t.precedes(&h) {
+			return off, damaged("frame %d does not follow frame %d", h.Seq, t.seq)
+		}
+		s.table.add(&h, off, f)
+		*t = tipOf(&h)
+		off += envelopeBytes + int64(e.size)
+	}
+	return off, nil
+}
+
+// seek finds the first frame from off on that verifies and that is wanted.
+func (d *Dir) seek(s *segment, off, limit int64, wanted func(envelope) bool) (at int64, h frame.Header, err error) {
+	scan, err := d.window(s, limit)
+	if err != nil {
+		return -1, h, err
+	}
+	probe, err := d.window(s, limit)
+	if err != nil {
+		return -1, h, err
+	}
+	for {
+		if at, err = scan.find(off); at < 0 || err != nil {
+			return -1, h, err
+		}
+		e, h, _, err := d.frameAt(probe, s.salt, at)
+		if err == nil && wanted(e) {
+			return at, h, nil
+		}
+		if err != nil && !errors.Is(err, errDamaged) {
+			return -1, h, err
+		}
+		off = at + frameAlign
+	}
+}
+
+// survey makes the table of a segment whose frames all should be there, by looking for them, and lists what is not.
+func (d *Dir) survey(s *segment) ([]*annals.DataLossError, error) {
+	s.table = &table{firstSeq: s.firstSeq, firstPos: s.firstPos}
+	if s.absent {
+		return []*annals.DataLossError{d.loss(s, 0, s.firstPos, s.lastPos, errors.New("the file is missing"))}, nil
+	}
+	w, err := d.window(s, s.bodyEnd)
+	if err != nil {
+		return nil, err
+	}
+	var damage []*annals.DataLossError
+	t := tip{seq: s.firstSeq - 1, pos: s.firstPos - 1}
+	off := int64(headerBytes)
+	for t.seq < s.lastSeq {
+		end, reason := d.follow(s, w, &t, off, s.lastSeq)
+		if reason == nil {
+			break
+		}
+		if !errors.Is(reason, errDamaged) {
+			return nil, reason
+		}
+		at, h, err := d.seek(s, end, s.bodyEnd, func(e envelope) bool { return e.seq > t.seq && e.seq <= s.lastSeq })
+		if err != nil {
+			return nil, err
+		}
+		next := tip{seq: s.lastSeq + 1, pos: s.lastPos}
+		if at >= 0 {
+			next = tip{seq: h.Seq, pos: h.FirstPosition - 1}
+		}
+		damage = append(damage, d.loss(s, end, t.pos+1, next.pos, reason))
+		s.table.lose(next.seq-t.seq-1, next.pos-t.pos)
+		t, off = tip{seq: next.seq - 1, pos: next.pos}, at
+	}
+	if n := len(damage); n == 0 && t.linked && !s.unlinked && t.hash != s.lastHash {
+		damage = append(damage, d.loss(s, 0, s.firstPos, s.lastPos, damaged("the hash of the last frame is not that of the manifest")))
+	}
+	return damage, nil
+}
+
+func (d *Dir) loss(s *segment, off int64, first, last annals.Position, reason error) *annals.DataLossError {
+	if last < first {
+		first, last = 0, 0
+	}
+	return &annals.DataLossError{File: s.name(), Offset: off, First: first, Last: last, Reason: reason.Error()}
+}
