@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/frame"
+)
+
+// roundsMax is how often an append begins again because something came between phase 1 and the sequencer, before it
+// is told that the store is overloaded. Twice is what an ordinary race takes; the rest is for journals that move.
+const roundsMax = 8
+
+// Append implements [annals.Store]. If ctx ends while the append is queued, nothing is written; once it is packed into
+// a frame the outcome is unknown. A goroutine that steps the sequencer itself returns when the journal does.
+func (s *Store) Append(ctx context.Context, events []annals.Event, conds ...annals.Condition) (annals.Receipt, error) {
+	return s.append(ctx, events, conds, false)
+}
+
+func (s *Store) append(ctx context.Context, events []annals.Event, conds []annals.Condition, system bool) (annals.Receipt, error) {
+	if err := annals.CheckAppend(events, conds, s.limits, system); err != nil {
+		return annals.Receipt{}, err
+	}
+	if err := contextEnd(ctx); err != nil {
+		return annals.Receipt{}, &annals.OutcomeError{Cause: err}
+	}
+	if err := s.sequencer.refusal(); err != nil {
+		return annals.Receipt{}, err
+	}
+	r, err := s.prepare(events, conds)
+	if err != nil {
+		return annals.Receipt{}, err
+	}
+	for range roundsMax {
+		v := s.attempt(ctx, r)
+		if !v.again {
+			return v.receipt, v.err
+		}
+		if err := contextEnd(ctx); err != nil {
+			return annals.Receipt{}, &annals.OutcomeError{Cause: err}
+		}
+	}
+	return annals.Receipt{}, annals.ErrOverloaded
+}
+
+// attempt is phase 1 and, if that finds nothing against it, the sequencer.
+func (s *Store) attempt(ctx context.Context, r *request) verdict {
+	phase1 := evaluation{store: s, head: s.index.visible()}
+	receipt, known, err := phase1.known(ctx, r)
+	if err == nil && !known {
+		err = phase1.check(ctx, r.conds)
+	}
+	switch {
+	case err != nil:
+		return verdict{err: s.rejection(ctx, err)}
+	case known:
+		return verdict{receipt: receipt}
+	case len(r.events) == 0:
+		return verdict{receipt: annals.Receipt{Head: annals.Position(phase1.head), Revision: annals.NoRevision}}
+	}
+	if err := s.encode(r); err != nil {
+		return verdict{err: err}
+	}
+	r.checked = phase1.head
+	return s.submit(ctx, r)
+}
+
+// request is an append on its way. The caller's goroutine owns it until it is submitted; what the sequencer reads
+// then is never written again. The caller may be gone by then, so nothing that it lent is looked at.
+type request struct {
+	// events are canonical. Data and metadata belong to the caller and are looked at on its goroutine only.
+	events []annals.Event
+	makes  []bool // for which events the id was made here; nil if for none
+	conds  []annals.Condition
+
+	records []byte // the encoded events, without place, back to back
+	ends    []int  // where each record ends
+	hashes  [][32]byte
+	checked uint64 // the head at which phase 1 found nothing against it
+
+	first     uint64 // its place, once packed
+	revisions []annals.Revision
+
+	// state is guarded by the sequencer's lock.
+	state   state
+	offered bool          // the baton is in its channel
+	baton   chan struct{} // with room for one
+	result  chan verdict  // with room for one
+}
+
+// state is where a request is.
+type state uint8
+
+const (
+	idle     state = iota // on the caller's goroutine
+	queued                // not written if the caller leaves
+	packed                // unknown if the caller leaves
+	unpacked              // taken by the sequencer, but certainly in no frame: not written if the caller leaves
+	decided               // the verdict is in its channel
+)
+
+// verdict is what became of a request.
+type verdict struct {
+	receipt annals.Receipt
+	err     error
+	again   bool // begin again with phase 1
+}
+
+func (r *request) made(i int) bool { return r.makes != nil && r.makes[i] }
+
+// givenID is the id with which the caller gave event i.
+func (r *request) givenID(i int) annals.ID {
+	if r.made(i) {
+		return annals.ID{}
+	}
+	return r.events[i].ID
+}
+
+// prepare makes the request that keeps nothing of the caller's but data and metadata.
+func (s *Store) prepare(events []annals.Event, conds []annals.Condition) (*request, error) {
+	r := &request{events: make([]annals.Event, len(events)), conds: slices.Clone(conds)}
+	for i, e := range events {
+		if !slices.IsSorted(e.Tags) {
+			e = e.Canonical()
+		} else {
+			e.Tags = slices.Clone(e.Tags)
+			e = e.Canonical()
+		}
+		if e.ID.IsZero() {
+			var random [10]byte
+			if err := s.entropy.fill(random[:]); err != nil {
+				return nil, &annals.OutcomeError{Cause: err}
+			}
+			e.ID = annals.MakeID(s.clock(), random)
+			if r.makes == nil {
+				r.makes = make([]bool, len(events))
+			}
+			r.makes[i] = true
+		}
+		r.events[i] = e
+	}
+	return r, nil
+}
+
+// encode makes the records and hashes them, once.
+func (s *Store) encode(r *request) error {
+	if r.records != nil {
+		return nil
+	}
+	blinds := make([]byte, 16*len(r.events))
+	if err := s.entropy.fill(blinds); err != nil {
+		return &annals.OutcomeError{Cause: err}
+	}
+	r.ends, r.hashes = make([]int, len(r.events)), make([][32]byte, len(r.events))
+	r.revisions = make([]annals.Revision, len(r.events))
+	for i := range r.events {
+		e := &r.events[i]
+		flags := uint8(0)
+		if i == len(r.events)-1 {
+			flags |= frame.FlagLast
+		}
+		if e.IsSystem() {
+			flags |= frame.FlagSystem
+		}
+		start := len(r.records)
+		r.records = frame.AppendBody(r.records, e, [16]byte(blinds[16*i:]), flags)
+		r.ends[i] = len(r.records)
+		r.hashes[i] = frame.BodyHash(r.records[start:])
+	}
+	if size, most := frame.HeaderBytes+len(r.records), frameBytesMax(s.journal); size > most {
+		return &annals.LimitError{What: "append", Unit: "bytes in the journal", Limit: most, Actual: size}
+	}
+	return nil
+}
+
+// record is the encoded event i.
+func (r *request) record(i int) []byte {
+	if i == 0 {
+		return r.records[:r.ends[0]]
+	}
+	return r.records[r.ends[i-1]:r.ends[i]]
+}
+
+// receipt says where r went.
+func (r *request) receipt(h *frame.Header) annals.Receipt {
+	receipt := annals.Receipt{First: annals.Position(r.first), Revision: annals.NoRevision, Time: h.Time}
+	receipt.Last = receipt.First + annals.Position(len(r.events)) - 1
+	receipt.Head = receipt.Last
+	for _, revision := range r.revisions {
+		if revision != annals.NoRevision {
+			receipt.Revision = revision
+		}
+	}
+	return receipt
+}

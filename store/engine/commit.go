@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/frame"
+	"github.com/annalsdb/annals/store/engine/journal"
+)
+
+// pending is a frame that was given to the journal.
+type pending struct {
+	bytes  []byte
+	header frame.Header
+	staged []*request
+	parked []*request // wait for the fate of the frame, to begin again
+	tried  bool       // an earlier try left the outcome open
+	found  bool       // among the journal's frames, when others were behind it
+}
+
+// commit makes one frame of what can be accepted of a batch, and tells everyone. It is false if the journal left the
+// outcome open, and a goroutine of the store's own has taken the baton.
+func (s *Store) commit(ctx context.Context, batch []*request) bool {
+	q := &s.sequencer
+	p, again := s.pack(batch)
+	q.unpack(p.parked)
+	q.decide(again, verdict{again: true})
+	if len(p.staged) == 0 {
+		q.decide(p.parked, verdict{again: true})
+		return true
+	}
+	return s.settle(ctx, p, s.journal.CompareAppend(ctx, q.end.ref, p.bytes))
+}
+
+// pack is phase 2, and builds the frame.
+func (s *Store) pack(batch []*request) (p pending, again []*request) {
+	q := &s.sequencer
+	head := s.index.visible() // only the holder of the baton moves it
+	q.delta.reset(head + 1)
+	for _, r := range batch {
+		switch {
+		case s.index.affects(r, r.checked, head):
+			again = append(again, r)
+		case q.delta.affects(r):
+			p.parked = append(p.parked, r)
+		default:
+			q.delta.stage(r, s.index)
+			p.staged = append(p.staged, r)
+		}
+	}
+	if len(p.staged) == 0 {
+		return p, again
+	}
+	b := frame.NewBuilder(frame.Header{
+		Store: s.identity.Store, Incarnation: s.identity.Incarnation, Epoch: q.end.epoch, Seq: q.end.ref.Seq + 1,
+		FirstPosition: annals.Position(head + 1), Time: s.now(), PrevHash: q.end.ref.Hash,
+	}, q.buf)
+	for _, r := range p.staged {
+		for i := range r.events {
+			b.Add(r.record(i), r.hashes[i], r.revisions[i])
+		}
+	}
+	p.bytes, p.header = b.Finish()
+	q.buf = p.bytes
+	if cap(q.buf) > bufBytesMax {
+		q.buf = nil
+	}
+	return p, again
+}
+
+// now is the time of the next frame.
+func (s *Store) now() time.Time {
+	t := s.clock().UTC().Round(0)
+	if last := s.sequencer.end.time; t.Before(last) {
+		return last
+	}
+	return t
+}
+
+// settle does what the journal's answer calls for. It is false if that takes waiting.
+func (s *Store) settle(ctx context.Context, p pending, err error) bool {
+	q := &s.sequencer
+	again := verdict{again: true}
+	switch {
+	case err == nil:
+		s.publish(p)
+	case errors.Is(err, journal.ErrStopped), errors.Is(err, annals.ErrReadOnly):
+		s.fail(ctx, p, err)
+	case errors.Is(err, annals.ErrNotWritten), errors.Is(err, annals.ErrClosed):
+		q.decide(p.staged, verdict{err: &annals.OutcomeError{Cause: err}})
+		q.decide(p.parked, again)
+	case errors.Is(err, journal.ErrFull):
+		q.decide(p.staged, verdict{err: fmt.Errorf("%w: %w", annals.ErrFull, err)})
+		q.decide(p.parked, again)
+	case errors.Is(err, journal.ErrTooLarge) && len(p.staged) > 1:
+		q.decide(p.parked, again)
+		q.requeue(p.staged)
+	case errors.Is(err, journal.ErrTooLarge):
+		q.decide(p.staged, verdict{err: fmt.Errorf("%w: %w", annals.ErrTooLarge, err)})
+		q.decide(p.parked, again)
+	case errors.Is(err, journal.ErrMoved):
+		s.logger.WarnContext(ctx, "another writer has appended to the journal", slog.Uint64("frame", p.header.Seq))
+		q.unpack(p.staged)
+		s.background.Go(func() { s.catchUp(p) })
+		return false
+	default:
+		s.logger.WarnContext(ctx, "the outcome of a frame is unknown; asking the journal", slog.Uint64("frame", p.header.Seq), slog.Any("error", err))
+		p.tried = true
+		s.background.Go(func() { s.resolve(p) })
+		return false
+	}
+	return true
+}
+
+// publish makes a durable frame visible, and then acknowledges it.
+func (s *Store) publish(p pending) {
+	q := &s.sequencer
+	s.index.publish(q.delta.entries, &p.header)
+	q.end.ref, q.end.time, q.end.written = p.header.Ref(), p.header.Time, p.header.Epoch
+	s.acknowledge(p)
+}
+
+// acknowledge tells those whose events are visible.
+func (s *Store) acknowledge(p pending) {
+	q := &s.sequencer
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range p.staged {
+		r.state = decided
+		r.result <- verdict{receipt: r.receipt(&p.header)}
+	}
+	q.decideLocked(p.parked, verdict{again: true})
+}
+
+// fail ends writing. The frame may come back when the journal is opened again, unless the error says that it was not
+// written, by being journal.ErrStopped without journal.ErrAmbiguous.
+func (s *Store) fail(ctx context.Context, p pending, err error) {
+	s.logger.ErrorContext(ctx, "writing has stopped; the store is read-only", slog.Any("error", err))
+	s.sequencer.refuse(readOnly(err))
+	outcome := readOnly(err)
+	if errors.Is(err, journal.ErrAmbiguous) || errors.Is(err, errNonsense) || p.tried {
+		outcome = &annals.OutcomeError{Unknown: true, Cause: err}
+	}
+	s.sequencer.decide(p.staged, verdict{err: outcome})
+	s.sequencer.decide(p.parked, verdict{again: true})
+}

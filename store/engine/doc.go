@@ -1,0 +1,26 @@
+// Package engine makes an [annals.Store] of a journal: it decides which appends are accepted, packs them into frames,
+// and answers reads and subscriptions from an index that it keeps in memory. It knows no files and no network; clock,
+// randomness and journal come in through [Config].
+//
+// # How an append is decided
+//
+//	Append ─► phase 1, on the caller's goroutine: shape, ids and conditions up to the visible head, encoding, hashing
+//	       ─► sequencer, stepped by one goroutine at a time: ids and conditions on what has come since, exactly, through
+//	          the index and through the events of the same batch; positions, revisions, time; one frame
+//	       ─► journal: made durable
+//	       ─► published: index, visible head, acknowledgements, subscribers
+//
+// The sequencer only ever says yes. Whatever else an append would be told, a conflict or that it is a duplicate, is
+// found in phase 1, which sees durable events only; an append that an event of its own batch affects waits until that frame's fate is
+// known, and begins again. So no answer, positive or negative, ever rests on an event that is not durable.
+//
+// While one frame is being made durable, appends queue; the next frame takes what has queued. There is no timer. The
+// goroutine that finds the sequencer idle steps it itself, and hands it to a waiting one when its own append is
+// decided.
+//
+// # Memory
+//
+// The index holds, for each event, 8 bytes for its type, its stream, its category and each of its tags, about 40 for
+// its id and 16 for its frame, and the text of each name once. It is made anew from the journal when the store is
+// opened.
+package engine

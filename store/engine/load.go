@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/frame"
+)
+
+// load makes the index from the whole journal.
+func (s *Store) load(ctx context.Context) error {
+	_, err := s.follow(ctx, [32]byte{})
+	return err
+}
+
+// follow indexes every frame of the journal after those that are indexed, and tells whether the first of them has
+// the given hash. It is called by whoever holds the baton.
+func (s *Store) follow(ctx context.Context, mine [32]byte) (found bool, err error) {
+	r := follower{store: s, at: &s.sequencer.end, first: s.sequencer.end.ref.Seq + 1, mine: mine, decoder: frame.NewDecoder(s.identity.Store, true)}
+	for f, err := range s.journal.Frames(ctx, r.first, false) {
+		var loss *annals.DataLossError
+		switch {
+		case errors.As(err, &loss) && f == nil:
+			r.damaged(ctx, loss)
+			continue
+		case err != nil:
+			return r.found, fmt.Errorf("reading frames: %w", err)
+		}
+		if err := r.frame(f); err != nil {
+			return r.found, fmt.Errorf("%w: %w", errNonsense, err)
+		}
+	}
+	return r.found, r.finish(ctx)
+}
+
+// follower indexes frames one after the other.
+type follower struct {
+	store *Store
+	at    *end
+	first uint64
+	mine  [32]byte
+	found bool
+	// damage is the loss right before the next frame, whose last position only that frame tells.
+	damage  *annals.DataLossError
+	decoder *frame.Decoder
+	events  []annals.Event // of the frame at hand
+	entries []entry
+}
+
+// damaged notes a frame that cannot be read.
+func (r *follower) damaged(ctx context.Context, loss *annals.DataLossError) {
+	r.store.logger.ErrorContext(ctx, "positions are lost; appends are refused", slog.Any("error", loss))
+	r.store.sequencer.refuse(readOnly(loss))
+	switch l := r.damage; {
+	case l == nil:
+		copied := *loss
+		r.damage = &copied
+	case l.Last != 0 && loss.First > l.Last:
+		r.lose(uint64(l.Last))
+		copied := *loss
+		r.damage = &copied
+	default: // more about the same gap
+		l.Last = max(l.Last, loss.Last)
+	}
+}
+
+// lose gives the pending damage its positions: up to the one given, or, if that is 0, as far as it says itself.
+func (r *follower) lose(upto uint64) {
+	next := annals.Position(r.store.index.visible() + 1)
+	l := r.damage
+	r.damage = nil
+	l.First = next
+	l.Last = max(l.Last, next)
+	if upto > 0 {
+		l.Last = annals.Position(upto)
+	}
+	r.store.index.lose(l)
+}
+
+// frame indexes one that the journal has verified.
+func (r *follower) frame(f []byte) error {
+	h, err := frame.ParseHeader(f)
+	if err != nil {
+		return fmt.Errorf("frame after %d: %w", r.at.ref.Seq, err)
+	}
+	if err := r.checkPlace(&h); err != nil {
+		return err
+	}
+	if r.damage != nil {
+		r.lose(uint64(h.FirstPosition) - 1)
+	}
+	if err := r.decode(f, &h); err != nil {
+		return err
+	}
+	r.store.index.publish(r.entries, &h)
+	r.found = r.found || h.Seq == r.first && h.Hash == r.mine
+	r.at.ref, r.at.time, r.at.written = h.Ref(), h.Time, h.Epoch
+	return nil
+}
+
+// decode makes the entries of a frame's events.
+func (r *follower) decode(f []byte, h *frame.Header) error {
+	r.events, r.entries = slices.Grow(r.events[:0], int(h.EventCount)), r.entries[:0]
+	for at, b := range frame.Records(f) {
+		rec, _, err := r.decoder.Decode(b)
+		switch {
+		case errors.Is(err, frame.ErrSkippable):
+			continue
+		case err != nil:
+			return fmt.Errorf("frame %d at byte %d: %w", h.Seq, at, err)
+		case len(r.events) == int(h.EventCount):
+			return fmt.Errorf("frame %d has more than %d events", h.Seq, h.EventCount)
+		}
+		r.events = append(r.events, rec.Event) // within the capacity, so that the pointer stays good
+		r.entries = append(r.entries, entry{event: &r.events[len(r.events)-1], revision: rec.Revision})
+	}
+	if len(r.entries) != int(h.EventCount) {
+		return fmt.Errorf("frame %d has %d events, its header says %d", h.Seq, len(r.entries), h.EventCount)
+	}
+	return nil
+}
+
+// checkPlace wants h to be the frame that comes next, or, after damage, one that comes later.
+func (r *follower) checkPlace(h *frame.Header) error {
+	next := annals.Position(r.store.index.visible() + 1)
+	var problem string
+	switch {
+	case h.Store != r.store.identity.Store:
+		problem = "it belongs to another store"
+	case h.Incarnation > r.store.identity.Incarnation:
+		problem = fmt.Sprintf("it is of incarnation %d, the store of %d", h.Incarnation, r.store.identity.Incarnation)
+	case h.Epoch < r.at.written:
+		problem = fmt.Sprintf("its epoch is %d, that of the frame before %d", h.Epoch, r.at.written)
+	case h.Time.Before(r.at.time):
+		problem = "it is earlier than the frame before"
+	case r.damage != nil && (h.Seq <= r.at.ref.Seq+1 || h.FirstPosition <= next):
+		problem = fmt.Sprintf("it is frame %d at position %d, after damage behind frame %d and position %d", h.Seq, h.FirstPosition, r.at.ref.Seq, next-1)
+	case r.damage == nil && (h.Seq != r.at.ref.Seq+1 || h.PrevHash != r.at.ref.Hash):
+		problem = fmt.Sprintf("it does not follow frame %d", r.at.ref.Seq)
+	case r.damage == nil && h.FirstPosition != next:
+		problem = fmt.Sprintf("it begins at position %d instead of %d", h.FirstPosition, next)
+	}
+	if problem == "" {
+		return nil
+	}
+	return fmt.Errorf("frame %d: %s", h.Seq, problem)
+}
+
+// finish compares what was read with what the journal calls its head.
+func (r *follower) finish(ctx context.Context) error {
+	ref, epoch, err := r.store.journal.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("asking for the head: %w", err)
+	}
+	r.at.epoch = max(epoch, r.at.written)
+	switch {
+	case r.damage != nil: // nothing but itself tells how far it goes
+		r.lose(0)
+	case ref.Seq < r.at.ref.Seq || ref.Seq == r.at.ref.Seq && ref.Hash != r.at.ref.Hash:
+		return fmt.Errorf("%w: its head is frame %d, its last frame %d", errNonsense, ref.Seq, r.at.ref.Seq)
+	}
+	return nil
+}
