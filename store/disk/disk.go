@@ -1,0 +1,125 @@
+package disk
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/internal/vfs"
+	"github.com/annalsdb/annals/store/engine"
+	"github.com/annalsdb/annals/store/engine/segment"
+)
+
+// What keeps a directory from being opened, to branch on with errors.Is.
+var (
+	// ErrLocked: another process, or another [Store] of this one, has the directory open. The message names the process.
+	ErrLocked = segment.ErrLocked
+	// ErrNotAStore: the directory holds other files and no store.
+	ErrNotAStore = segment.ErrNotAStore
+	// ErrNewerFormat: a newer program wrote the directory.
+	ErrNewerFormat = segment.ErrNewerFormat
+)
+
+// Stats are figures about an open store.
+type Stats = engine.Stats
+
+// Recovery is what opening found.
+type Recovery = segment.Recovery
+
+// Report is what [Store.Verify] found.
+type Report = segment.Report
+
+// Option adjusts a store.
+type Option func(*options)
+
+type options struct {
+	logger       *slog.Logger
+	segmentBytes int64
+	clock        func() time.Time
+	readOnly     bool
+}
+
+// Logger is told what an operator should know. Without it nobody is.
+func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// SegmentBytes is the size up to which the files of the log grow. By default 64 MiB.
+func SegmentBytes(n int64) Option { return func(o *options) { o.segmentBytes = n } }
+
+// Clock is where the time of events comes from, instead of the wall clock. A clock that goes back is held at the last
+// time it gave.
+func Clock(now func() time.Time) Option { return func(o *options) { o.clock = now } }
+
+// Store is an [annals.Store] in a directory. Make one with [Open]. It may be used concurrently.
+type Store struct {
+	*engine.Store
+	dir       *segment.Dir
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var (
+	_ annals.Store       = (*Store)(nil)
+	_ annals.Limiter     = (*Store)(nil)
+	_ annals.SystemStore = (*Store)(nil)
+)
+
+// Open opens the store in dir, or makes it if dir does not exist or is empty. It fails with [ErrLocked],
+// [ErrNotAStore], [ErrNewerFormat], or what the file system says. It reads the whole log. Damage does not keep it
+// from opening: reads that meet it end with an [annals.DataLossError], and appends are [annals.ErrReadOnly].
+func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
+	return open(ctx, dir, opts)
+}
+
+// OpenReadOnly opens the store in dir to be read as it is now: it takes no lock and writes nothing, so that it works
+// on a copy, and beside a writer, whose later appends it does not see. It is for offline tools.
+func OpenReadOnly(ctx context.Context, dir string, opts ...Option) (*Store, error) {
+	return open(ctx, dir, append([]Option{func(o *options) { o.readOnly = true }}, opts...))
+}
+
+var errOpenedReadOnly = errors.New("opened to be read only")
+
+func open(ctx context.Context, dir string, opts []Option) (*Store, error) {
+	o := options{clock: time.Now}
+	for _, f := range opts {
+		f(&o)
+	}
+	d, err := segment.Open(ctx, vfs.OS{}, dir, segment.Options{
+		SegmentBytes: o.segmentBytes, Clock: o.clock, Random: rand.Reader, Logger: o.logger, ReadOnly: o.readOnly,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("disk: open %s: %w", dir, err)
+	}
+	c := engine.Config{Journal: d, Records: d, Identity: d.Identity(), Clock: o.clock, Random: rand.Reader, Logger: o.logger}
+	if o.readOnly {
+		c.Refuse = errOpenedReadOnly
+	}
+	e, err := engine.Open(ctx, c)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("disk: open %s: %w", dir, err), d.Close())
+	}
+	return &Store{Store: e, dir: d}, nil
+}
+
+// Recovery is what opening found: whether the store had been closed, what was cut off, what is damaged.
+func (s *Store) Recovery() Recovery { return s.dir.Recovered() }
+
+// Verify reads everything that is durable and compares all checksums and hashes. It lists all damage and does not stop at
+// the first; the error is that of ctx, or [annals.ErrClosed]. It may run beside everything else.
+func (s *Store) Verify(ctx context.Context) (Report, error) { return s.dir.Verify(ctx) }
+
+// Close ends the store: the append that is being made durable is waited for; every call and every subscription answers
+// [annals.ErrClosed] from now on. It marks the log as closed and gives the directory free. It may be called again.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		s.closeErr = errors.Join(s.Store.Close(), s.dir.Close())
+		if s.closeErr != nil {
+			s.closeErr = fmt.Errorf("disk: close: %w", s.closeErr)
+		}
+	})
+	return s.closeErr
+}
