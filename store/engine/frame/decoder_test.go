@@ -29,7 +29,7 @@ func TestADecoderAgreesWithDecodeRecordAndSharesNoMemory(t *testing.T) {
 	}
 }
 
-func TestADecoderAllocatesOncePerRecord(t *testing.T) {
+func TestADecoderOfManyRecordsHardlyAllocates(t *testing.T) {
 	f, _ := build(1, 1, [32]byte{})
 	d := frame.NewDecoder(store, true)
 	n := testing.AllocsPerRun(1000, func() {
@@ -39,8 +39,8 @@ func TestADecoderAllocatesOncePerRecord(t *testing.T) {
 			}
 		}
 	})
-	// Four events, one of which has a content type of its own.
-	if n > 6 {
+	// Four events, one of which has a content type of its own; the rest is a share of a chunk.
+	if n > 2 {
 		t.Errorf("%.1f allocations for four records", n)
 	}
 }
