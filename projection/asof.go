@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/annalsdb/annals"
 )
@@ -12,6 +13,10 @@ import (
 // [annals.AsOfTime], [annals.AsOfRevision], or now if there are none. It is what [View.Get] would have answered, folded
 // by today's definition, from the log alone: no views are needed. [ErrNotFound] if there was no row. [annals.HeadInto]
 // tells the position that the row is complete up to; other options are an [annals.InvalidError].
+//
+// A revision is that of the one stream which the definition's query names. If it names none or several, it is that of
+// the key's own: the stream that By, declared as `annals:"order,stream"`, gives to the key; if no event declares it so,
+// a revision is an [annals.InvalidError].
 //
 // It reads the events of that key only. With joins it reads all events of the joined definitions too.
 func AsOf[V, E any](ctx context.Context, log *annals.Log[E], rows Rows[V, E], key string, opts ...annals.ReadOption) (V, error) {
@@ -30,9 +35,12 @@ func AsOf[V, E any](ctx context.Context, log *annals.Log[E], rows Rows[V, E], ke
 	if o := annals.NewReadOptions(opts...); o.Backwards || o.Limit != 0 || o.After != 0 || o.FromRevision != nil {
 		return row, &annals.InvalidError{What: "AsOf", Problem: "a row is folded from all its events: Backwards, Limit, After and FromRevision have no meaning"}
 	}
-	// Rows of other keys never show in this one, so its own events will do. The narrowing comes after the binding: a key
-	// of a hashed tag is the hash already.
-	p.own.query = p.own.query.Tags(annals.Tag(p.own.by, key))
+	// Rows of other keys never show in this one, so its own events will do, and only for its own key. The narrowing
+	// comes after the binding: a key of a hashed tag is the hash already.
+	p.own.query, p.own.only = p.own.query.Tags(annals.Tag(p.own.by, key)), key
+	if opts, err = resolveRevision(ctx, log, p, key, opts); err != nil {
+		return row, err
+	}
 	doc, err := foldAll(ctx, log, p, key, opts)
 	if err != nil {
 		return row, err
@@ -41,6 +49,28 @@ func AsOf[V, E any](ctx context.Context, log *annals.Log[E], rows Rows[V, E], ke
 		return row, &NotFoundError{Projection: rows.Name, Key: key}
 	}
 	return row, decodeRow(doc, &row)
+}
+
+// resolveRevision turns AsOfRevision into the position that it leads to, unless the store can do that by itself.
+func resolveRevision[E any](ctx context.Context, log *annals.Log[E], p *plan[E], key string, opts []annals.ReadOption) ([]annals.ReadOption, error) {
+	o := annals.NewReadOptions(opts...)
+	if o.AsOfRevision == nil || p.query().Stream() != "" {
+		return opts, nil
+	}
+	stream := annals.Stream(annals.StreamName(p.own.by, key))
+	if _, err := log.Schema().Bind(stream); err != nil {
+		return nil, &annals.InvalidError{What: "AsOfRevision", Problem: fmt.Sprintf(
+			"the query of %s names no single stream, and no event declares `annals:\"%s,stream\"`, by which a key would be one", p.shape, p.own.by)}
+	}
+	var at annals.Position
+	for _, err := range log.Store().Read(ctx, stream, annals.AsOfRevision(*o.AsOfRevision), annals.AtLeast(o.AtLeast), annals.Limit(1), annals.HeadInto(&at)) {
+		if err != nil {
+			return nil, fmt.Errorf("projection: %s: read: %w", p.shape, err)
+		}
+	}
+	return append(slices.Clip(opts), func(o *annals.ReadOptions) {
+		o.AsOfRevision, o.AsOf = nil, min(o.AsOf, at)
+	}), nil
 }
 
 // foldAll folds the events into memory, and gives the document of the key, or nil.

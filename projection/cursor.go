@@ -17,8 +17,8 @@ type cursor struct {
 	IsText bool   `json:"t,omitempty"`
 }
 
-func cursorAt(s Selection, last Document) string {
-	c := cursor{List: s.fingerprint(), Key: last.Key}
+func cursorAt(of Shape, s Selection, last Document) string {
+	c := cursor{List: s.fingerprint(of), Key: last.Key}
 	switch v := last.Order.(type) {
 	case string:
 		c.Bytes, c.IsText = []byte(v), true
@@ -33,10 +33,10 @@ func cursorAt(s Selection, last Document) string {
 }
 
 // place is the one that the cursor names; false if it is not a cursor of the list s.
-func (s Selection) place(written string) (Place, bool) {
+func (s Selection) place(of Shape, written string) (Place, bool) {
 	b, err := base64.RawURLEncoding.DecodeString(written)
 	var c cursor
-	if err != nil || json.Unmarshal(b, &c) != nil || c.List != s.fingerprint() {
+	if err != nil || json.Unmarshal(b, &c) != nil || c.List != s.fingerprint(of) {
 		return Place{}, false
 	}
 	p := Place{Key: c.Key}
@@ -49,12 +49,15 @@ func (s Selection) place(written string) (Place, bool) {
 	return p, (p.Value == nil) == (s.Order == "")
 }
 
-// fingerprint tells lists apart by their filters and order.
-func (s Selection) fingerprint() uint64 {
+// fingerprint tells lists apart by whose they are, their filters and their order.
+func (s Selection) fingerprint(of Shape) uint64 {
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%q %t", s.Order, s.Descending) // a hash takes everything
+	_, _ = fmt.Fprintf(h, "%s %q %t", of, s.Order, s.Descending) // a hash takes everything
 	for _, f := range s.Filters {
-		_, _ = fmt.Fprintf(h, " %q %d %q", f.Column, f.Op, fmt.Sprint(f.Values...))
+		_, _ = fmt.Fprintf(h, " %q %d", f.Column, f.Op)
+		for _, v := range f.Values {
+			_, _ = fmt.Fprintf(h, " %#v", v) // quoted if it is a string, so that no two lists of values look alike
+		}
 	}
 	return h.Sum64()
 }

@@ -123,3 +123,41 @@ func TestKeysOfAHashedTagAreTheHashes(t *testing.T) {
 		t.Errorf("as of now the row is %v, %v", row, err)
 	}
 }
+
+func TestNamesThatDifferByCaseAloneAreRefused(t *testing.T) {
+	t.Parallel()
+	upper := Orders
+	upper.Name = "orderS"
+	if err := projection.CatchUp(t.Context(), annals.NewLog(memory.New(), schema), projection.NewMemory(), upper); !errors.Is(err, projection.ErrDefinition) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestTwoDefinitionsOfOneNameAreNotJoined(t *testing.T) {
+	t.Parallel()
+	type vipRow struct {
+		VIP bool `json:"vip"`
+	}
+	on := func(o OrderRow) string { return o.Customer }
+	vips := projection.Rows[vipRow, any]{
+		Name: "customers", By: "customer", Query: annals.Category("customer"),
+		Apply: func(string, *vipRow, annals.Entry[any]) error { return nil },
+	}
+	later := Customers
+	later.Version = 2
+	for name, other := range map[string]projection.Joined[OrderRow, any]{
+		"fields":  projection.Join(vips, on, func(*OrderRow, vipRow) {}),
+		"version": projection.Join(later, on, func(*OrderRow, CustomerRow) {}),
+	} {
+		def := Orders
+		def.Joins = append([]projection.Joined[OrderRow, any]{other}, Orders.Joins...)
+		if _, err := def.Shape(); !errors.Is(err, projection.ErrDefinition) || !strings.Contains(err.Error(), "two different definitions") {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	same := Orders
+	same.Joins = append(same.Joins, projection.Join(Customers, on, func(*OrderRow, CustomerRow) {}))
+	if _, err := same.Shape(); err != nil {
+		t.Errorf("one definition joined twice: %v", err)
+	}
+}

@@ -34,7 +34,8 @@ var (
 	ErrClosed = errors.New("projection: views are closed")
 )
 
-// Delete is what Apply returns to drop the row, as fs.SkipDir skips. It is not a failure.
+// Delete is what Apply returns to drop the row, as fs.SkipDir skips. It is not a failure; joined with another error, as
+// errors.Join does, it is.
 var Delete = errors.New("projection: delete the row") //nolint:errname,revive,staticcheck // a signal, as fs.SkipDir is
 
 // NotFoundError says which row there is not. It matches [ErrNotFound].
@@ -52,8 +53,8 @@ func (e *NotFoundError) Is(target error) bool { return target == ErrNotFound }
 type LaggingError struct {
 	Projection      string
 	Applied, Wanted annals.Position
-	// Cause is why waiting was given up early: the error that stopped the projection, or the end of the context. Nil if the
-	// time was up.
+	// Cause is why waiting was given up early: the error that stopped the projection, or that the caller went away. Nil if
+	// the time was up.
 	Cause error
 }
 

@@ -72,10 +72,14 @@ func (f *folder[V, E]) fold(ctx context.Context, b Batch, key string, e *annals.
 		if e == nil {
 			return nil
 		}
-		return f.apply(key, &row, *e)
+		if err := f.apply(key, &row, *e); err != nil || len(f.joins) == 0 {
+			return err
+		}
+		_, row, err = kept(row) // joins see the same row now as when it is refreshed
+		return err
 	})
 	switch {
-	case err != nil && errors.Is(err, Delete):
+	case deletes(err):
 		if !found {
 			return false, nil
 		}
@@ -87,6 +91,9 @@ func (f *folder[V, E]) fold(ctx context.Context, b Batch, key string, e *annals.
 	for i, j := range f.joins {
 		if joined[i], err = f.join(ctx, b, j, key, &row); err != nil {
 			return false, err
+		}
+		if err := f.settled(i, row, joined); err != nil {
+			return false, &userError{key, err}
 		}
 	}
 	doc, values, err := f.encode(row)
@@ -119,10 +126,52 @@ func (f *folder[V, E]) join(ctx context.Context, b Batch, j Joined[V, E], key st
 	return other, nil
 }
 
+// settled wants what join i put into the row to leave the keys alone by which it and the joins before it refer: those
+// have looked already, and would show what belongs to another key.
+func (f *folder[V, E]) settled(i int, row V, joined []any) error {
+	for k, j := range f.joins[:i+1] {
+		var now string
+		if err := guard(func() error { now = j.on(row); return nil }); err != nil {
+			return err
+		}
+		switch {
+		case now == joined[k]:
+		case k == i:
+			return fmt.Errorf("join %q changes the key by which it refers, from %q to %q: let it put what it brings into another field", j.name, joined[k], now)
+		default:
+			return fmt.Errorf("join %q changes the key by which join %q refers, from %q to %q: declare %q before %q",
+				f.joins[i].name, j.name, joined[k], now, f.joins[i].name, j.name)
+		}
+	}
+	return nil
+}
+
+// deletes reports whether err is [Delete], as it is or wrapped. Joined with another error, that one counts.
+func deletes(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if err == Delete { //nolint:errorlint // errors.Is would find it among several, too
+			return true
+		}
+	}
+	return false
+}
+
+// kept is the row as a document, and what the document keeps of it.
+func kept[V any](row V) (doc []byte, same V, err error) {
+	if doc, err = json.Marshal(row); err == nil {
+		err = decodeRow(doc, &same)
+	}
+	return doc, same, err
+}
+
 // encode makes the document and the values of the declared columns.
 func (f *folder[V, E]) encode(row V) (doc []byte, values []any, err error) {
 	err = guard(func() error {
-		if doc, err = json.Marshal(row); err != nil {
+		if len(f.columns) == 0 {
+			doc, err = json.Marshal(row)
+			return err
+		}
+		if doc, row, err = kept(row); err != nil {
 			return err
 		}
 		for _, c := range f.columns {
@@ -154,6 +203,9 @@ func (p *plan[E]) apply(ctx context.Context, b Batch, e annals.Entry[E]) error {
 			continue
 		}
 		for _, key := range e.TagValues(part.by) {
+			if part.only != "" && part.only != key {
+				continue
+			}
 			changed, err := part.fold(ctx, b, key, &e)
 			if err == nil && changed {
 				err = p.spread(ctx, b, part, key)

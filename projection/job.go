@@ -70,7 +70,7 @@ func (j *job[E]) work(ctx context.Context) error {
 	j.announce(j.stored.Position)
 	j.logger.InfoContext(ctx, "projection started", slog.Uint64("position", uint64(j.stored.Position)))
 	err := j.follow(ctx)
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) && !errors.Is(err, ErrApply) {
 		err = nil
 	}
 	progress.release(j.id, err)
@@ -119,7 +119,8 @@ func (j *job[E]) take(ctx context.Context, u annals.Update) error {
 		case errors.Is(err, annals.ErrDropped) || errors.Is(err, annals.ErrUnknownType):
 		case err != nil:
 			// What precedes the event is good: it is committed, so that the rows stand right before it.
-			return errors.Join(j.flush(ctx, false), &ApplyError{Projection: j.id, Position: u.Event.Position, Type: u.Event.Type, Err: err})
+			j.seen.Position = u.Event.Position - 1
+			return errors.Join(j.flush(ctx, true), &ApplyError{Projection: j.id, Position: u.Event.Position, Type: u.Event.Type, Err: err})
 		default:
 			j.batch = append(j.batch, e)
 			j.bytes += len(e.Data) + len(e.Metadata)
@@ -154,13 +155,15 @@ func (j *job[E]) salvage(ctx context.Context, err error) error {
 	for good < len(j.batch) && j.batch[good].Position < failed.Position {
 		good++
 	}
-	if good == 0 {
-		return err
+	at := j.stored
+	at.Position = failed.Position - 1
+	if good > 0 {
+		at.Event, at.EventID = j.batch[good-1].Position, j.batch[good-1].ID
 	}
-	last := j.batch[good-1]
-	at := Checkpoint{Position: failed.Position - 1, Event: last.Position, EventID: last.ID}
-	if again := j.commit(ctx, j.batch[:good], at); again != nil {
-		return errors.Join(err, again)
+	if at.Position > j.stored.Position {
+		if again := j.commit(ctx, j.batch[:good], at); again != nil {
+			return errors.Join(err, again)
+		}
 	}
 	j.announce(at.Position)
 	return err

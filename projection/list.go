@@ -11,6 +11,9 @@ import (
 const (
 	limitDefault = 100
 	limitMax     = 1000
+	// filtersMax and valuesMax bound what a backend has to put into one statement.
+	filtersMax = 50
+	valuesMax  = 1000
 )
 
 // Page is a part of a list.
@@ -41,7 +44,8 @@ func (l *listing) filter(column string, op Op, values ...any) {
 	l.filters = append(l.filters, rawFilter{column, op, values})
 }
 
-// Where wants the column to equal one of the values. Several options narrow the list: all must hold.
+// Where wants the column to equal one of the values. Several options narrow the list: all must hold. A list takes at
+// most 50 of them, with 1000 values in all.
 func Where(column string, values ...any) ListOption {
 	return func(l *listing) { l.filter(column, OpEqual, values...) }
 }
@@ -71,8 +75,9 @@ func Limit(n int) ListOption { return func(l *listing) { l.selection.Limit = n }
 func Cursor(next string) ListOption { return func(l *listing) { l.cursor = next } }
 
 // List is one page of the rows, as they were at one moment. A column that is not declared, a value of another kind, a
-// limit out of range or a foreign cursor is an [annals.InvalidError]. From page to page, a row that does not move in
-// the order is listed once; one that moves while the pages are read may be listed twice, or not at all.
+// limit out of range, too many filters or values, or a foreign cursor is an [annals.InvalidError]. From page to page, a
+// row that does not move in the order is listed once; one that moves while the pages are read may be listed twice, or
+// not at all.
 func (v *View[V]) List(ctx context.Context, opts ...ListOption) (Page[V], error) {
 	selection, err := v.selection(opts)
 	if err != nil {
@@ -109,7 +114,7 @@ func (v *View[V]) page(docs []Document, s Selection, limit int, position annals.
 	}
 	if more {
 		last := docs[limit-1]
-		page.Next = cursorAt(s, last)
+		page.Next = cursorAt(v.shape, s, last)
 	}
 	return page, nil
 }
@@ -128,6 +133,9 @@ func (v *View[V]) selection(opts []ListOption) (Selection, error) {
 			return s, err
 		}
 	}
+	if err := v.checkSize(l.filters); err != nil {
+		return s, err
+	}
 	for _, raw := range l.filters {
 		f, err := v.filter(raw)
 		if err != nil {
@@ -136,13 +144,27 @@ func (v *View[V]) selection(opts []ListOption) (Selection, error) {
 		s.Filters = append(s.Filters, f)
 	}
 	if l.cursor != "" {
-		from, ok := s.place(l.cursor)
+		from, ok := s.place(v.shape, l.cursor)
 		if !ok {
 			return s, v.invalid("the cursor is not of this list: it goes with the same filters and order")
 		}
 		s.From = &from
 	}
 	return s, nil
+}
+
+func (v *View[V]) checkSize(filters []rawFilter) error {
+	values := 0
+	for _, f := range filters {
+		values += len(f.values)
+	}
+	switch {
+	case len(filters) > filtersMax:
+		return v.invalid(fmt.Sprintf("%d filters are more than %d", len(filters), filtersMax))
+	case values > valuesMax:
+		return v.invalid(fmt.Sprintf("%d values to compare with are more than %d", values, valuesMax))
+	}
+	return nil
 }
 
 func (v *View[V]) invalid(problem string) error {
@@ -152,7 +174,7 @@ func (v *View[V]) invalid(problem string) error {
 func (v *View[V]) column(name string) (ColumnShape, error) {
 	columns := v.shape.Parts[0].Columns
 	i := slices.IndexFunc(columns, func(c ColumnShape) bool { return c.Name == name })
-	if i < 0 || !nameRule.MatchString(name) {
+	if i < 0 || !columnNameRule.MatchString(name) {
 		return ColumnShape{}, v.invalid(fmt.Sprintf("no column %q is declared", name))
 	}
 	return columns[i], nil

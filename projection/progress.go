@@ -23,7 +23,7 @@ type tracker struct {
 	applied annals.Position
 	table   int64 // the incarnation of the table that applied speaks of; 0 if none was opened yet
 	running bool
-	err     error         // what stopped it last; nil while it runs, or if it only ended
+	err     error         // what stopped it last; of no meaning while it runs
 	changed chan struct{} // closed at the next change
 }
 
@@ -66,7 +66,23 @@ func (p *Progress) claim(id string) error {
 		if t.running {
 			return fmt.Errorf("projection: %s: %w", id, ErrRunning)
 		}
-		t.running, t.err = true, nil
+		t.running = true
+		return nil
+	})
+}
+
+// unclaim gives back the claim of a run that did not begin: what stopped the projection before stays known.
+func (p *Progress) unclaim(id string) {
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		t.running = false
+		return nil
+	})
+}
+
+// dropped ends the claim of a reset: there are no rows any more, and nothing is wrong with them.
+func (p *Progress) dropped(id string) {
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		t.running, t.err, t.applied = false, nil, 0
 		return nil
 	})
 }
@@ -97,6 +113,9 @@ func (p *Progress) look(id string) tracker {
 		now = *t
 		return nil
 	})
+	if now.running {
+		now.err = nil
+	}
 	return now
 }
 
@@ -115,18 +134,19 @@ type waiter struct {
 	table    Table
 }
 
-// wait returns when everything up to wanted is in the rows; else it fails with a LaggingError once ctx has ended or the
-// projection has stopped with an error, or with ErrReset once another table has taken the place of this one.
+// wait returns when everything up to wanted is in the rows; else it fails with a LaggingError once ctx or the patience
+// has ended or the projection has stopped with an error, or with ErrReset once another table has taken the place of
+// this one.
 func (w waiter) wait(ctx context.Context, wanted annals.Position) error {
 	table := w.table.Incarnation()
 	now := w.progress.look(w.id)
 	if now.in(table) >= wanted {
 		return nil
 	}
-	ctx, cancel := bounded(ctx)
+	waiting, cancel := patient(ctx)
 	defer cancel()
-	stored, err := w.stored(ctx) // another process may keep the rows
-	if err != nil && ctx.Err() == nil || err == nil && stored >= wanted {
+	stored, err := w.stored(waiting) // another process may keep the rows
+	if err != nil && waiting.Err() == nil || err == nil && stored >= wanted {
 		return err
 	}
 	for {
@@ -141,25 +161,31 @@ func (w waiter) wait(ctx context.Context, wanted annals.Position) error {
 		}
 		select {
 		case <-now.changed:
-		case <-ctx.Done():
-			return w.timeUp(ctx, wanted)
+		case <-waiting.Done():
+			return w.timeUp(ctx, waiting, stored, wanted)
 		}
 	}
 }
 
-// timeUp looks at the stored checkpoint once more, although ctx has ended: another process may have moved it.
-func (w waiter) timeUp(ctx context.Context, wanted annals.Position) error {
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLookMax)
+// timeUp looks at the stored checkpoint once more before it gives up: another process may have moved it. There is time
+// for that, unless the caller gave none.
+func (w waiter) timeUp(ctx, waiting context.Context, before, wanted annals.Position) error {
+	last, cancel := context.WithTimeout(ctx, lastLookMax)
 	defer cancel()
 	stored, err := w.stored(last)
-	if err != nil && !errors.Is(err, ErrReset) || err == nil && stored >= wanted {
+	if err == nil && stored >= wanted || err != nil && last.Err() == nil && !errors.Is(err, ErrReset) {
 		return err
 	}
-	cause := context.Cause(ctx)
+	return w.lagging(max(w.progress.look(w.id).in(w.table.Incarnation()), before, stored), wanted, givenUp(waiting))
+}
+
+// givenUp is why a wait has ended early; nil if its time was up.
+func givenUp(waiting context.Context) error {
+	cause := context.Cause(waiting)
 	if errors.Is(cause, errPatience) || errors.Is(cause, context.DeadlineExceeded) {
-		cause = nil
+		return nil
 	}
-	return w.lagging(max(w.progress.look(w.id).in(w.table.Incarnation()), stored), wanted, cause)
+	return cause
 }
 
 func (w waiter) stored(ctx context.Context) (annals.Position, error) {
@@ -172,15 +198,4 @@ func (w waiter) stored(ctx context.Context) (annals.Position, error) {
 
 func (w waiter) lagging(applied, wanted annals.Position, cause error) error {
 	return &LaggingError{Projection: w.name, Applied: applied, Wanted: wanted, Cause: cause}
-}
-
-// errPatience is the cause of a context that ended because the caller gave it no deadline and we did.
-var errPatience = errors.New("projection: waited long enough")
-
-// bounded gives ctx a deadline if it has none.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeoutCause(ctx, waitMax, errPatience)
 }

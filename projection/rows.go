@@ -14,7 +14,7 @@ import (
 // Rows declares a projection: one row of type V, kept as JSON, for each value of a tag. It is a value and is never
 // changed by this package; it may be shared. Its functions are called by one goroutine for each runner.
 type Rows[V, E any] struct {
-	// Name is a letter a-z, then letters, digits and "_".
+	// Name is a letter a-z, then lower-case letters, digits and "_".
 	Name string
 	// Version tells apart what is built by different definitions of the same name: each has its own rows and checkpoint,
 	// built from the first event, beside the others. 0 is 1.
@@ -28,9 +28,10 @@ type Rows[V, E any] struct {
 	// [Delete] drops it. Any other error, or a panic, stops the projection. It must be a function of its arguments alone,
 	// or rebuilt rows will differ.
 	//
-	// Between two events a row goes through JSON: what JSON does not keep is not there the next time.
+	// Between two events a row goes through JSON: what JSON does not keep is not there the next time, nor for columns
+	// and joins.
 	Apply func(key string, row *V, e annals.Entry[E]) error
-	// Columns are what [View.List] can filter and order by.
+	// Columns are what [View.List] can filter and order by. They see the row as JSON keeps it.
 	Columns []Column[V]
 	// Joins bring in what the row's own events do not tell, see [Join].
 	Joins []Joined[V, E]
@@ -74,7 +75,11 @@ type Joined[V, E any] struct {
 // The other definition's rows are kept once more, inside the projection that joins: it has one checkpoint, and its rows
 // are right as of that. An event that both match reaches the other rows first. A change of the other row rewrites all rows
 // that refer to it in one transaction, so what is joined should change seldom or have few rows that refer to it. The
-// joined definition has no joins of its own; its columns are not kept.
+// joined definition has no joins of its own; its columns are not kept. A definition may be joined several times, by
+// different keys; two different ones of one name may not.
+//
+// Joins are made in the order of their declaration. If one puts into the row the key by which another refers, it has to
+// be declared before that: the other way round is an [ApplyError].
 func Join[V, R, E any](def Rows[R, E], on func(row V) string, into func(row *V, other R)) Joined[V, E] {
 	j := Joined[V, E]{name: def.Name, plan: def.plan, on: on}
 	j.folder = func(name string) *part[E] {
@@ -108,10 +113,16 @@ type part[E any] struct {
 	name, by string
 	query    annals.Query // as declared; bound to the schema by bind
 	fold     foldFunc[E]
+	only     string   // the one key that is folded; "" is every key
+	shape    Shape    // that of a joined definition
 	feeds    []string // columns of the projection's own rows that hold keys of this part
 }
 
-var nameRule = regexp.MustCompile(`^[a-z][a-zA-Z0-9_]*$`)
+// Names of projections are those of tables, which some backends tell apart only by lower-case letters.
+var (
+	nameRule       = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	columnNameRule = regexp.MustCompile(`^[a-z][a-zA-Z0-9_]*$`)
+)
 
 // problems gathers what is wrong with a definition.
 type problems []string
@@ -135,7 +146,7 @@ func (r Rows[V, E]) Shape() (Shape, error) {
 
 func (r Rows[V, E]) plan() (*plan[E], error) {
 	var wrong problems
-	wrong.add(!nameRule.MatchString(r.Name), "Name is %q: it has to be a letter a-z, then letters, digits and \"_\"", r.Name)
+	wrong.add(!nameRule.MatchString(r.Name), "Name is %q: it has to be a letter a-z, then lower-case letters, digits and \"_\"", r.Name)
 	wrong.add(r.Version < 0, "Version is negative")
 	wrong.add(r.By == "", "By names no tag")
 	wrong.add(r.Apply == nil, "no Apply")
@@ -176,12 +187,14 @@ func (p *plan[E]) join(name string, other func() (*plan[E], error), folder func(
 	wrong.add(len(joined.parts) > 1, "join: %q has joins of its own", name)
 	for _, have := range p.parts {
 		if have.name == name {
+			wrong.add(have.shape.String() != joined.shape.String() || have.shape.Fingerprint != joined.shape.Fingerprint,
+				"join: two different definitions are called %q, %s and %s: rename one", name, have.shape, joined.shape)
 			have.feeds = append(have.feeds, column)
 			return []string{fmt.Sprintf("%s joins %s", column, joined.shape)}
 		}
 	}
 	added := folder(name)
-	added.feeds = []string{column}
+	added.feeds, added.shape = []string{column}, joined.shape
 	p.parts = append(p.parts, added)
 	p.shape.Parts = append(p.shape.Parts, Part{Name: name})
 	facts := []string{fmt.Sprintf("%s joins %s", column, joined.shape)}
@@ -196,7 +209,7 @@ func (r Rows[V, E]) columns(wrong *problems) []column[V] {
 	columns := make([]column[V], 0, len(r.Columns))
 	folded := map[string]bool{}
 	for _, c := range r.Columns {
-		wrong.add(!nameRule.MatchString(c.Name), "column %q: its name has to be a letter a-z, then letters, digits and \"_\"", c.Name)
+		wrong.add(!columnNameRule.MatchString(c.Name), "column %q: its name has to be a letter a-z, then letters, digits and \"_\"", c.Name)
 		wrong.add(folded[strings.ToLower(c.Name)], "column %q: a second one of this name, case aside", c.Name)
 		folded[strings.ToLower(c.Name)] = true
 		if c.Value == nil {

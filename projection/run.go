@@ -62,10 +62,11 @@ func Reset[E any](ctx context.Context, views Views, def Definition[E]) error {
 	if err := progress.claim(id); err != nil {
 		return err
 	}
-	defer progress.release(id, nil)
 	if err := views.Drop(ctx, shape.Name, shape.Version); err != nil {
+		progress.unclaim(id)
 		return fmt.Errorf("projection: reset %s: %w", id, err)
 	}
+	progress.dropped(id)
 	return nil
 }
 
@@ -125,7 +126,7 @@ func (r Runner[E]) prepare(ctx context.Context, until annals.Position, defs []De
 	defer func() {
 		if err != nil {
 			for _, j := range jobs {
-				r.Views.Progress().release(j.id, nil)
+				r.Views.Progress().unclaim(j.id)
 			}
 		}
 	}()

@@ -153,3 +153,78 @@ func TestUnknownAndDroppedTypesAreSkippedAndDamagedEventsAreNot(t *testing.T) {
 		t.Errorf("what precedes the damaged event was not kept: %v, %v", row, err)
 	}
 }
+
+// commitBehind commits a checkpoint as another process does, without a word to this one.
+func commitBehind(t *testing.T, views projection.Views, p annals.Position) {
+	t.Helper()
+	shape, err := Orders.Shape()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := views.Table(t.Context(), shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := table.Begin(t.Context(), 0)
+	if err == nil {
+		err = b.Put(t.Context(), "", projection.Document{Key: "42", JSON: []byte(`{"status":"paid"}`)}, []any{"paid", int64(0), ""})
+	}
+	if err == nil {
+		err = b.Commit(t.Context(), projection.Checkpoint{Position: p})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAReadWithADeadlineKeepsTimeBackForTheLastLook(t *testing.T) {
+	t.Parallel()
+	for name, limited := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, time.Second)
+		},
+		"patience": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return projection.WithPatience(ctx, 900*time.Millisecond), func() {}
+		},
+		"both": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(projection.WithPatience(ctx, time.Minute), time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				views := projection.NewMemory()
+				orders := projection.Of(views, Orders)
+				ctx, cancel := limited(annals.WithAtLeast(t.Context(), 3))
+				defer cancel()
+				start := time.Now()
+				var row OrderRow
+				ended := make(chan error, 1)
+				go func() {
+					var err error
+					row, err = orders.Get(ctx, "42")
+					ended <- err
+				}()
+				synctest.Wait()
+				commitBehind(t, views, 3)
+				if err := <-ended; err != nil || row.Status != "paid" {
+					t.Errorf("the row is %v, %v", row, err)
+				}
+				if took := time.Since(start); took != 900*time.Millisecond {
+					t.Errorf("it took %v", took)
+				}
+				ctx, cancel = limited(annals.WithAtLeast(t.Context(), 4))
+				defer cancel()
+				_, err := orders.Get(ctx, "42")
+				if e, ok := errors.AsType[*projection.LaggingError](err); !ok || e.Applied != 3 || e.Cause != nil {
+					t.Errorf("the error is %v", err)
+				}
+				late, cancel := context.WithTimeout(annals.WithAtLeast(t.Context(), 4), -1)
+				defer cancel()
+				if _, err := orders.Get(late, "42"); !errors.Is(err, projection.ErrLagging) || errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("the error is %v", err)
+				}
+			})
+		})
+	}
+}

@@ -4,23 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/annalsdb/annals"
 )
 
-const (
-	// waitMax is how long a read waits for freshness if its context has no deadline.
-	waitMax = 2 * time.Second
-	// lastLookMax bounds the last look at the stored checkpoint when the time is up.
-	lastLookMax = time.Second
-)
-
 // View reads the rows of a projection. It may be used concurrently.
 //
-// A read honours annals.AtLeastFrom(ctx): it waits until the rows have seen that position, as long as ctx allows (2
-// seconds if ctx has no deadline), and else fails with [ErrLagging]. Waiting is woken by the runner of this process; if
-// another process keeps the rows, the read looks when it begins to wait and when the time is up.
+// A read honours annals.AtLeastFrom(ctx): it waits until the rows have seen that position, and else fails with
+// [ErrLagging]. It waits as long as [WithPatience] says; if nobody did, nearly as long as ctx allows, or 2 seconds if ctx
+// has no deadline. Waiting is woken by the runner of this process; if another process keeps the rows, the read looks when
+// it begins to wait and when the time is up.
 type View[V any] struct {
 	views Views
 	shape Shape
@@ -66,7 +59,11 @@ func (v *View[V]) Get(ctx context.Context, key string) (V, error) {
 // Wait returns once every event up to p is in the rows. It waits as reads do, see [View], and fails with a
 // [LaggingError]: at once, with its cause, if the projection has stopped with an error.
 func (v *View[V]) Wait(ctx context.Context, p annals.Position) error {
-	if err := v.read(ctx, p, func(Table) error { return nil }); err != nil {
+	there := func(t Table) error { // what was announced here may be of rows that another process has dropped since
+		_, err := t.Checkpoint(ctx)
+		return err
+	}
+	if err := v.read(ctx, p, there); err != nil {
 		return fmt.Errorf("projection: %s: wait: %w", v.shape, err)
 	}
 	return nil
@@ -105,7 +102,7 @@ func (v *View[V]) read(ctx context.Context, wanted annals.Position, f func(Table
 		t, err := v.views.Table(ctx, v.shape)
 		switch {
 		case err != nil && wanted > 0 && ctx.Err() != nil:
-			return w.lagging(w.progress.look(w.id).applied, wanted, context.Cause(ctx))
+			return w.lagging(w.progress.look(w.id).applied, wanted, givenUp(ctx))
 		case err != nil:
 			return err
 		case wanted > 0:

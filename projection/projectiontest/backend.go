@@ -2,6 +2,7 @@ package projectiontest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 
@@ -189,6 +190,39 @@ func shapeRefused(r *rig) {
 	must(t, projection.Rebuild(t.Context(), r.log, r.views, changed))
 	_, err = projection.Of(r.views, changed).Get(t.Context(), "1")
 	must(t, err)
+}
+
+func batchCutOff(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	doc := projection.Document{Key: "a", JSON: []byte("1")}
+	for name, use := range map[string]func(context.Context, projection.Batch) error{
+		"get": func(ctx context.Context, b projection.Batch) error {
+			_, _, err := b.Get(ctx, "", "a")
+			return err
+		},
+		"keys": func(ctx context.Context, b projection.Batch) error {
+			_, err := b.Keys(ctx, "", "select", "x")
+			return err
+		},
+		"put":    func(ctx context.Context, b projection.Batch) error { return b.Put(ctx, "", doc, []any{"x", int64(1)}) },
+		"delete": func(ctx context.Context, b projection.Batch) error { return b.Delete(ctx, "", "a") },
+		"commit": func(ctx context.Context, b projection.Batch) error {
+			return b.Commit(ctx, projection.Checkpoint{Position: 1})
+		},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		b, err := table.Begin(ctx, 0)
+		must(t, err)
+		cancel()
+		if err := use(ctx, b); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+		_ = b.Rollback() // the end of the context may have done it
+		_, err = table.Begin(ctx, 0)
+		wantError(t, err, context.Canceled)
+	}
+	wantCheckpoint(t, table, 0)
 }
 
 func versionsApart(r *rig) {

@@ -76,6 +76,13 @@ func listsRefuse(r *rig) {
 	v := r.someOrders(t)
 	page, err := v.List(t.Context(), projection.Limit(1))
 	must(t, err)
+	some, err := v.List(t.Context(), projection.Limit(1), projection.Where("status", "placed", "p", "aid"))
+	must(t, err)
+	second := orders
+	second.Version = 2
+	others, err := projection.Of(r.views, second).List(t.Context())
+	must(t, err)
+	wantEqual(t, "rows of another version", len(others.Rows), 0)
 	for name, opts := range map[string][]projection.ListOption{
 		"unknown column":           {projection.Where("colour", "red")},
 		"column of our own":        {projection.Where("_join_0", "ann")},
@@ -87,6 +94,9 @@ func listsRefuse(r *rig) {
 		"no cursor":                {projection.Cursor("!")},
 		"cursor of another order":  {projection.Cursor(page.Next), projection.OrderBy("total")},
 		"cursor of another filter": {projection.Cursor(page.Next), projection.Where("status", "paid")},
+		"cursor of other values":   {projection.Cursor(some.Next), projection.Where("status", "placed", "pa", "id")},
+		"too many values":          {projection.Where("total", make([]any, 1001)...)},
+		"too many filters":         slices.Repeat([]projection.ListOption{projection.From("total", 0)}, 51),
 	} {
 		if _, err := v.List(t.Context(), opts...); err == nil {
 			t.Errorf("%s: no error", name)
@@ -94,6 +104,11 @@ func listsRefuse(r *rig) {
 			wantError(t, err, annals.ErrInvalid)
 		}
 	}
+	_, err = projection.Of(r.views, second).List(t.Context(), projection.Cursor(page.Next))
+	wantError(t, err, annals.ErrInvalid)
+	many := slices.Repeat([]any{300}, 951)
+	filters := slices.Repeat([]projection.ListOption{projection.From("total", 0)}, 49)
+	wantEqual(t, "as many filters and values as there may be", keys(t, v, append(filters, projection.Where("total", many...))...), "a d")
 }
 
 func pages(r *rig) {

@@ -129,7 +129,7 @@ type rig struct {
 
 func newRig(t *testing.T, store annals.Store, views projection.Views) *rig {
 	t.Helper()
-	schema := annals.NewSchema([]any{placed{}, paid{}, moved{}, cancelled{}, named{}, forgotten{}, poisoned{}})
+	schema := annals.NewSchema([]any{placed{}, paid{}, moved{}, cancelled{}, named{}, forgotten{}, poisoned{}, swapped{}})
 	return &rig{T: t, log: annals.NewLog(store, schema), views: views}
 }
 

@@ -33,7 +33,7 @@ func (t *table) Begin(ctx context.Context, at annals.Position) (projection.Batch
 		t.dropped.Store(true)
 		err = projection.ErrReset
 	case err != nil:
-		err = named(err)
+		err = t.failed(ctx, err)
 	case checkpoint.Position != at:
 		err = projection.ErrCheckpointMoved
 	}

@@ -1,6 +1,7 @@
 package sqliteviews
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -26,6 +27,15 @@ var (
 
 // primaryCode masks the part of an extended result code that tells its kind.
 const primaryCode = 0xff
+
+// cutOff is err, which a statement gave, and the end of ctx if that has come: the driver says what became of the
+// statement then, and not why.
+func cutOff(ctx context.Context, err error) error {
+	if cut := ctx.Err(); err != nil && cut != nil && !errors.Is(err, cut) {
+		return fmt.Errorf("%w: %w", cut, err)
+	}
+	return err
+}
 
 // named gives an error of SQLite its name, so that callers can branch on it.
 func named(err error) error {

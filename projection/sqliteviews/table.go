@@ -103,7 +103,7 @@ func (t *table) failed(ctx context.Context, err error) error {
 	if ctx.Err() == nil && !t.isThere(ctx) {
 		return projection.ErrReset
 	}
-	return named(err)
+	return cutOff(ctx, named(err))
 }
 
 func (t *table) isThere(ctx context.Context) bool {

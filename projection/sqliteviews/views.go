@@ -36,7 +36,8 @@ type Views struct {
 	tables map[string]*table // by name@version; guarded by mu
 }
 
-// Open opens the file at path, and makes it, readable by its owner only, if there is none. The directory must exist.
+// Open opens the file at path, and makes it, readable by its owner only, if there is none. The directory must exist. A
+// file of somebody else is left as it is, and is [ErrForeignFile].
 //
 // The file is in WAL mode with synchronous=NORMAL: a crash of the process loses nothing, and a crash of the machine may
 // lose the transactions committed last, whole and in order. Since each holds rows and checkpoint together, the runner
@@ -62,14 +63,18 @@ func (v *Views) open(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if v.writer, err = sql.Open("sqlite", dsn(path, "_txlock=immediate", "_pragma=journal_mode(WAL)")); err != nil {
-		return err
-	}
-	v.writer.SetMaxOpenConns(1)
 	if v.readers, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(1)")); err != nil {
 		return err
 	}
 	v.readers.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
+	// Before anything is written: to enter WAL mode would change a file that is not ours.
+	if _, err := isOurs(ctx, v.readers); err != nil {
+		return err
+	}
+	if v.writer, err = sql.Open("sqlite", dsn(path, "_txlock=immediate", "_pragma=journal_mode(WAL)")); err != nil {
+		return err
+	}
+	v.writer.SetMaxOpenConns(1)
 	return v.prepare(ctx)
 }
 
@@ -91,25 +96,33 @@ CREATE TABLE projections (
 	UNIQUE (name, version)
 )`
 
-// prepare checks that the file is ours, and makes the catalog in an empty one.
+// isOurs tells a file of this package from an empty one; any other is an error.
+func isOurs(ctx context.Context, from querier) (bool, error) {
+	var id, version, tables int
+	if err := from.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "+
+		"(SELECT count(*) FROM sqlite_master)").Scan(&id, &version, &tables); err != nil {
+		return false, err
+	}
+	switch {
+	case id == applicationID && version == formatVersion:
+		return true, nil
+	case id == applicationID:
+		return false, fmt.Errorf("%w: its format is %d, this program knows %d", ErrForeignFile, version, formatVersion)
+	case id != 0 || version != 0 || tables != 0:
+		return false, fmt.Errorf("%w: it is the database of another program", ErrForeignFile)
+	}
+	return false, nil
+}
+
+// prepare makes the catalog in an empty file.
 func (v *Views) prepare(ctx context.Context) error {
 	tx, err := v.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	var id, version, tables int
-	if err := tx.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), "+
-		"(SELECT count(*) FROM sqlite_master)").Scan(&id, &version, &tables); err != nil {
+	if ours, err := isOurs(ctx, tx); ours || err != nil {
 		return err
-	}
-	switch {
-	case id == applicationID && version == formatVersion:
-		return tx.Commit()
-	case id == applicationID:
-		return fmt.Errorf("%w: its format is %d, this program knows %d", ErrForeignFile, version, formatVersion)
-	case id != 0 || version != 0 || tables != 0:
-		return fmt.Errorf("%w: it is the database of another program", ErrForeignFile)
 	}
 	for _, statement := range []string{
 		createCatalog,
@@ -146,19 +159,26 @@ func (v *Views) Table(ctx context.Context, shape projection.Shape) (projection.T
 		return nil, projection.ErrClosed
 	}
 	if t := v.known(shape.String()); t != nil && !t.dropped.Load() {
-		return t, t.accepts(shape)
+		if err := t.accepts(shape); err != nil {
+			return nil, err
+		}
+		return t, nil
 	}
 	t, err := v.find(ctx, v.readers, shape)
 	if errors.Is(err, sql.ErrNoRows) {
 		t, err = v.create(ctx, shape)
 	}
 	if err != nil {
-		return nil, named(err)
+		return nil, cutOff(ctx, named(err))
+	}
+	// A refused shape is not remembered: the statements are made for it, and not for what is stored.
+	if err := t.accepts(shape); err != nil {
+		return nil, err
 	}
 	v.mu.Lock()
 	v.tables[shape.String()] = t
 	v.mu.Unlock()
-	return t, t.accepts(shape)
+	return t, nil
 }
 
 func (v *Views) known(id string) *table {
@@ -219,7 +239,7 @@ func (v *Views) Drop(ctx context.Context, name string, version int) error {
 		return projection.ErrClosed
 	}
 	if err := v.drop(ctx, name, version); err != nil {
-		return fmt.Errorf("sqliteviews: drop %s: %w", tableName(name, version, ""), named(err))
+		return fmt.Errorf("sqliteviews: drop %s: %w", tableName(name, version, ""), cutOff(ctx, named(err)))
 	}
 	if t := v.known(tableName(name, version, "")); t != nil {
 		t.dropped.Store(true)

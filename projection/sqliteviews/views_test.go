@@ -286,3 +286,84 @@ func ExampleOpen() {
 	fmt.Println(row.Count, err)
 	// Output: 2 <nil>
 }
+
+func TestAShapeThatWasRefusedIsForgotten(t *testing.T) {
+	t.Parallel()
+	log, path := newLog(), filepath.Join(t.TempDir(), "views.db")
+	count(t, log, "a", "b")
+	if err := projection.CatchUp(t.Context(), log, open(t, path), counts); err != nil {
+		t.Fatal(err)
+	}
+	views := open(t, path)
+	wrong := counts
+	wrong.Columns = nil
+	for range 2 {
+		if _, err := projection.Of(views, wrong).Get(t.Context(), "a"); !errors.Is(err, projection.ErrShapeChanged) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	page, err := projection.Of(views, counts).List(t.Context(), projection.OrderBy("order"))
+	if err != nil || len(page.Rows) != 2 {
+		t.Errorf("the rows are %v, %v", page.Rows, err)
+	}
+	at := count(t, log, "a")
+	if err := projection.CatchUp(t.Context(), log, views, counts); err != nil {
+		t.Fatal(err)
+	}
+	wantCount(t, views, at, "a", 2)
+}
+
+func TestAWaitDoesNotTakeRowsResetByAnotherProcessForFreshOnes(t *testing.T) {
+	t.Parallel()
+	log, path := newLog(), filepath.Join(t.TempDir(), "views.db")
+	one, two := open(t, path), open(t, path)
+	at := count(t, log, "a")
+	if err := projection.CatchUp(t.Context(), log, one, counts); err != nil {
+		t.Fatal(err)
+	}
+	if err := projection.Reset(t.Context(), two, counts); err != nil {
+		t.Fatal(err)
+	}
+	hurry := projection.WithPatience(t.Context(), time.Millisecond)
+	if err := projection.Of(one, counts).Wait(hurry, at); !errors.Is(err, projection.ErrLagging) {
+		t.Errorf("the wait ends with %v", err)
+	}
+	if err := projection.CatchUp(t.Context(), log, two, counts); err != nil {
+		t.Fatal(err)
+	}
+	if err := projection.Of(one, counts).Wait(t.Context(), at); err != nil {
+		t.Errorf("the wait for the new rows ends with %v", err)
+	}
+}
+
+func TestAFileThatIsNotOursIsNotChanged(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"delete", "wal"} {
+		path := filepath.Join(t.TempDir(), "foreign.db")
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []string{"PRAGMA journal_mode = " + mode, "CREATE TABLE t (x)"} {
+			if _, err := db.ExecContext(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sqliteviews.Open(t.Context(), path); !errors.Is(err, sqliteviews.ErrForeignFile) {
+			t.Errorf("%s: the error is %v", mode, err)
+		}
+		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+			t.Errorf("%s: the file was changed, %v", mode, err)
+		}
+		if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+			t.Errorf("%s: the files are %v, %v", mode, entries, err)
+		}
+	}
+}
