@@ -22,7 +22,10 @@ type AuditRecord struct {
 	// Time is when the command was given, Duration how long it took.
 	Time     time.Time
 	Duration time.Duration
-	// Outcome classes Err, which is nil for an accepted command.
+	// Accepted says that the command took effect: what it led to, if anything, is stored. Err may still say that what
+	// was to follow failed, such as the wait for a view. If the outcome is unknown, it is false.
+	Accepted bool
+	// Outcome classes Err.
 	Outcome Outcome
 	Err     error
 }
@@ -47,7 +50,8 @@ func Audit(record func(context.Context, AuditRecord)) Middleware {
 					Name: m.Name, Command: m.Value,
 					Principal: annals.PrincipalFrom(ctx), Actor: md.Actor, CorrelationID: md.CorrelationID,
 					Time: start, Duration: time.Since(start),
-					Outcome: OutcomeOf(err), Err: err,
+					Accepted: err == nil || m.stored != nil && m.stored(v),
+					Outcome:  OutcomeOf(err), Err: err,
 				})
 			}()
 			v, err = next(ctx, m)

@@ -75,7 +75,7 @@ func Register[C decider.Command[S, E], S decider.State[S, E], E any](b *Bus[E]) 
 // see [Handler].
 func Do[C decider.Command[S, E], S decider.State[S, E], E any](ctx context.Context, b *Bus[E], cmd C, opts ...decider.Option) (decider.Result[S, E], error) {
 	d := declare[C](b)
-	m := Message{Name: d.name, Value: cmd}
+	m := Message{Name: d.name, Value: cmd, stored: stored[S, E]}
 	v, err := b.handle(ctx, m, func(ctx context.Context, m Message) (any, error) {
 		cmd, ok := m.Value.(C)
 		if !ok {
@@ -91,6 +91,12 @@ func Do[C decider.Command[S, E], S decider.State[S, E], E any](ctx context.Conte
 		return result, err
 	}
 	return as[decider.Result[S, E]](m, v)
+}
+
+// stored reports whether a command's result tells of events that are stored, whatever failed after.
+func stored[S decider.State[S, E], E any](result any) bool {
+	r, ok := result.(decider.Result[S, E])
+	return ok && len(r.Events) > 0 && r.Position > 0
 }
 
 // declare looks at a command's type, once.

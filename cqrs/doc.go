@@ -11,8 +11,10 @@
 // remembers which commands it has seen, to deny by default: as soon as one of them says who may give it, by a method
 // Authorize, those that do not are refused with [ErrUnguarded]. [Register] finds that out when a program starts.
 //
-// A query may have a method Authorize too. It sees the answer:
+// A query may have the methods Validate and Authorize too. Authorize sees the answer, or the zero answer if there is
+// none, for that is not for everybody either:
 //
+//	func (ListOrders) Validate() error
 //	func (GetOrder) Authorize(p annals.Principal, d Details) error
 //
 // # Middleware

@@ -14,6 +14,8 @@ type Message struct {
 	Query bool
 	// Value is the command or the query itself. A middleware that changes it must keep its type.
 	Value any
+
+	stored func(result any) bool // whether a command's result tells of stored events; nil if nobody knows
 }
 
 // Handler deals with a message. For a command it returns the decider.Result, for a query the answer. A Result may

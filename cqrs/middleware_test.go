@@ -147,4 +147,7 @@ func TestErrorsAreClassed(t *testing.T) {
 			t.Errorf("%v: got %s, want %s", err, got, want)
 		}
 	}
+	if got := cqrs.OutcomeOf(&annals.AheadError{Position: 9, Head: 1}); got != cqrs.OutcomeNotFound {
+		t.Errorf("what has not come that far: got %s", got)
+	}
 }

@@ -22,7 +22,7 @@ const (
 	OutcomeInvalid Outcome = "invalid"
 	// OutcomeForbidden: the principal may not do this.
 	OutcomeForbidden Outcome = "forbidden"
-	// OutcomeNotFound: there is no such thing.
+	// OutcomeNotFound: there is no such thing, or it has not come that far.
 	OutcomeNotFound Outcome = "not-found"
 	// OutcomeConflict: others were faster, or the caller expected another revision.
 	OutcomeConflict Outcome = "conflict"
@@ -53,6 +53,7 @@ func OutcomeOf(err error) Outcome {
 		{decider.ErrInvalid, OutcomeInvalid},
 		{decider.ErrKeyReused, OutcomeInvalid},
 		{projection.ErrNotFound, OutcomeNotFound},
+		{annals.ErrAhead, OutcomeNotFound},
 		{annals.ErrConflict, OutcomeConflict},
 		{annals.ErrInvalid, OutcomeInvalid},
 		{context.Canceled, OutcomeCanceled},

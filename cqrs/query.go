@@ -2,12 +2,13 @@ package cqrs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/projection"
 )
 
 // answer is how one type of query is answered.
@@ -16,22 +17,34 @@ type answer struct {
 	handle Handler
 }
 
-// authorizer is the optional method of a query that is answered by R.
-type authorizer[R any] interface {
-	Authorize(p annals.Principal, answer R) error
-}
+// validator and authorizer are the optional methods of a query that is answered by R.
+type (
+	validator         interface{ Validate() error }
+	authorizer[R any] interface {
+		Authorize(p annals.Principal, answer R) error
+	}
+)
 
-// Answer says how queries of type Q are answered. If Q has a method Authorize(annals.Principal, R) error it is asked
-// about each answer before anybody sees it; its error reaches the caller in a decider.ForbiddenError.
+// Answer says how queries of type Q are answered.
+//
+// If Q has a method Validate() error, it is asked first; its error is a decider.InvalidError, and the query is not
+// answered.
+//
+// If Q has a method Authorize(annals.Principal, R) error, it is asked about each answer before anybody sees it; its
+// error reaches the caller in a decider.ForbiddenError. Who may not see an answer is not to learn whether there is one
+// either: if the function says projection.ErrNotFound or annals.ErrAhead, Authorize is asked about the R that came with
+// the error, and only who passes is told. That is the zero R, unless the function knows whose the missing thing would be
+// and says so by it. The zero R of a pointer type is nil, which Authorize must be ready for.
 //
 // Answer belongs to the start of a program. A wrong declaration is a mistake in the program and panics: a second
-// Answer for the same query type, and a method that looks like Authorize but is not.
+// Answer for the same query type, and a method that looks like Validate or Authorize but is not, or is hidden by
+// embedding.
 func Answer[Q, R, E any](b *Bus[E], f func(context.Context, Q) (R, error)) {
 	t, name := reflect.TypeFor[Q](), queryName(reflect.TypeFor[Q]())
 	if f == nil {
 		panic(fmt.Sprintf("cqrs: Answer: %s is answered by a nil function", name))
 	}
-	if err := checkAuthorize[Q, R](); err != nil {
+	if err := checkQuery[Q, R](); err != nil {
 		panic("cqrs: Answer: " + err.Error())
 	}
 	b.mu.Lock()
@@ -44,8 +57,14 @@ func Answer[Q, R, E any](b *Bus[E], f func(context.Context, Q) (R, error)) {
 		if !ok {
 			return nil, &MiddlewareError{Message: m.Name, Want: t, Got: reflect.TypeOf(m.Value)}
 		}
+		if v, ok := any(q).(validator); ok {
+			if err := invalid(v.Validate()); err != nil {
+				return nil, err
+			}
+		}
 		r, err := f(ctx, q)
-		if err != nil {
+		missing := errors.Is(err, projection.ErrNotFound) || errors.Is(err, annals.ErrAhead)
+		if err != nil && !missing {
 			return nil, err
 		}
 		if a, ok := any(q).(authorizer[R]); ok {
@@ -53,8 +72,19 @@ func Answer[Q, R, E any](b *Bus[E], f func(context.Context, Q) (R, error)) {
 				return nil, &decider.ForbiddenError{Command: m.Name, Err: err}
 			}
 		}
+		if err != nil {
+			return nil, err
+		}
 		return r, nil
 	}}
+}
+
+// invalid is what a Validate said, as package decider has it of commands.
+func invalid(err error) error {
+	if err == nil || errors.Is(err, decider.ErrInvalid) {
+		return err
+	}
+	return errors.Join(&decider.InvalidError{Fields: []decider.Field{{Problem: err.Error()}}}, err)
 }
 
 // Answers reports whether queries of type Q are answered by R, for those who want to know before the first [Ask].
@@ -96,25 +126,4 @@ func queryName(t reflect.Type) string {
 		return t.String()
 	}
 	return t.Name()
-}
-
-// checkAuthorize refuses methods that are meant to be [authorizer]'s and would be passed over in silence.
-func checkAuthorize[Q, R any]() error {
-	t := reflect.TypeFor[Q]()
-	methods := t
-	if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
-		methods = reflect.PointerTo(t) // it has the methods of t, and those that a value would lack
-	}
-	for method := range methods.Methods() {
-		name := method.Name
-		switch {
-		case name == "Authorize":
-			if !t.Implements(reflect.TypeFor[authorizer[R]]()) {
-				return fmt.Errorf("%s.Authorize must be func (%s) Authorize(annals.Principal, %s) error", t, t, reflect.TypeFor[R]())
-			}
-		case strings.HasPrefix(strings.ToLower(name), "authori"):
-			return fmt.Errorf("%s.%s: did you mean Authorize?", t, name)
-		}
-	}
-	return nil
 }

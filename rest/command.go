@@ -17,8 +17,11 @@ import (
 //
 // What is wrong with the declaration is a mistake in the program, and panics when the route is made: a near miss of an
 // optional method, a command without Authorize on a bus that has one with it (in whichever order their routes are
-// made), an option that names a field which C does not have.
+// made), an option that names a field which C does not have, a C that is a pointer. A wildcard of the pattern that
+// fills no field of C is not known before the first request: all are answered with 500 then, and the logger is told,
+// see [Wildcards].
 func Command[C decider.Command[S, E], S decider.State[S, E], E any](b *cqrs.Bus[E], opts ...CommandOption) http.Handler {
+	d := newDecoder[C]("Command")
 	if err := cqrs.Register[C](b); err != nil {
 		panic("rest: Command: " + err.Error())
 	}
@@ -26,38 +29,32 @@ func Command[C decider.Command[S, E], S decider.State[S, E], E any](b *cqrs.Bus[
 	for _, f := range opts {
 		f.applyCommand(&o)
 	}
-	d := newDecoder[C]()
 	for name := range o.fill {
 		if f, ok := d.fields[name]; !ok || f.typ.Kind() != reflect.String {
 			panic(fmt.Sprintf("rest: Command: %s has no string field that JSON calls %q", d.typ, name))
 		}
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, cancel := o.start(r)
-		defer cancel()
+	return o.handler(func(w http.ResponseWriter, r *http.Request) error {
 		var cmd C
 		if err := d.command(w, r, reflect.ValueOf(&cmd).Elem(), &o); err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
 		asked, err := conditions(r)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
 		result, err := cqrs.Do(r.Context(), b, cmd, append(asked, o.decider...)...)
 		if err != nil && !stored(result) {
-			WriteProblem(w, r, err)
-			return
+			return o.missing(err)
 		}
 		a := accepted{Revision: result.Revision, Position: result.Position, Duplicate: result.Duplicate, After: err}
 		if len(result.Events) > 0 {
 			if a.First, err = b.Log().Schema().Encode(result.Events[0]); err != nil {
-				WriteProblem(w, r, err)
-				return
+				return err
 			}
 		}
 		a.write(w, r, o.location)
+		return nil
 	})
 }
 
@@ -110,17 +107,22 @@ func (a accepted) write(w http.ResponseWriter, r *http.Request, location *locati
 	writeJSON(w, r, status, body)
 }
 
-// writeJSON answers with v. Nothing may keep the answer: it is of this moment and of this principal.
+// writeJSON answers with v.
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		WriteProblem(w, r, fmt.Errorf("rest: answer: %w", err))
 		return
 	}
+	writeBody(w, status, b)
+}
+
+// writeBody answers with JSON. Nothing may keep the answer: it is of this moment and of this principal.
+func writeBody(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n'))
+	_, _ = w.Write(append(body, '\n'))
 }

@@ -1,12 +1,17 @@
 package rest_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/cqrs"
@@ -140,6 +145,89 @@ func TestABodyThatDoesNotFitIsRefusedWithThePlace(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotUTF8IsRefusedWithThePlace(t *testing.T) {
+	a := newApp(t)
+	path := "/orders/" + a.create(t)
+	for place, send := range map[string]func() response{
+		"body":       func() response { return a.do(t, ann, "POST", path+"/items", "{\"product\":\"\xff\",\"count\":1}") },
+		"path":       func() response { return a.do(t, ann, "POST", "/orders/%ff/items", `{"product":"tea","count":1}`) },
+		"parameters": func() response { return a.do(t, ann, "GET", "/orders?customer=%ff", "") },
+	} {
+		if r := send().problem(t, http.StatusBadRequest, "malformed"); r.json["place"] != place {
+			t.Errorf("%s: got %s", place, r.body)
+		}
+	}
+}
+
+// Pack has structs in it, at all depths that a body can have them.
+type Pack struct {
+	Order OrderID `json:"order"`
+	Box   Box     `json:"box"`
+	Boxes []*Box  `json:"boxes"`
+	Named map[string]Box
+	At    time.Time `json:"at"`
+	Own   own       `json:"own"`
+}
+
+type Box struct {
+	Label struct {
+		Text string `json:"text"`
+	} `json:"label"`
+	Size int `json:"size"`
+}
+
+// own reads its own JSON.
+type own struct {
+	Size int `json:"size"`
+}
+
+func (o *own) UnmarshalJSON(b []byte) error {
+	if string(b) == `{"fail":1}` {
+		return errors.New("an internal matter")
+	}
+	return nil
+}
+
+func (p Pack) Initial() Order                        { return Order{ID: p.Order} }
+func (Pack) Decide(Order) ([]any, error)             { return nil, nil }
+func (Pack) Authorize(annals.Principal, Order) error { return nil }
+
+func TestMembersAreCheckedAtEveryDepth(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle("POST /{order}", rest.Command[Pack](cqrs.New(annals.NewLog[any](memory.New(), schema))))
+	for body, place := range map[string]string{
+		`{"box":{"label":{"text":"a"},"size":1},"boxes":[{"size":1},null,{"label":{}}],"Named":{"a":{},"A":{}},"at":"2026-11-24T09:30:00Z","own":{"x":1,"y":{"z":2}}}`: "",
+		`{"box":{"size":1,"size":2}}`:                     "body member box.size",
+		`{"box":{"Size":1}}`:                              "body member box.Size",
+		`{"box":{"label":{"text":"a","text":"b"}}}`:       "body member box.label.text",
+		`{"box":{"label":{"text":1}}}`:                    "body member box.label.text",
+		`{"box":{"colour":1}}`:                            "body member box.colour",
+		`{"boxes":[{},{"size":1,"size":1}]}`:              "body member boxes.size",
+		`{"boxes":[{"size":"big"}]}`:                      "body member boxes.size",
+		`{"Named":{"a":{},"a":{}}}`:                       "body member Named.a",
+		`{"named":{}}`:                                    "body member named",
+		`{"at":"yesterday"}`:                              "body",
+		`{"at":7}`:                                        "body",
+		`{"own":{"x":1,"x":2}}`:                           "body member own.x",
+		`{"own":{"SIZE":1}}`:                              "body member own.SIZE",
+		`{"own":{"fail":1}}`:                              "body",
+		strings.Repeat(`{"box":`, 20_000):                 "body byte 70001",
+		`{"box":{"size":123456789012345678901234567890}}`: "body member box.size",
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/1", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		var problem struct{ Place, Detail string }
+		if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil {
+			t.Errorf("%s: %v", body, err)
+		}
+		if refused := w.Code == http.StatusBadRequest; refused != (place != "") || problem.Place != place || strings.Contains(w.Body.String(), "internal") {
+			t.Errorf("%.200s: got %d %s", body, w.Code, w.Body)
+		}
+	}
+}
+
 func TestABodyMayRepeatWhatThePathSays(t *testing.T) {
 	a := newApp(t)
 	id := a.create(t)
@@ -203,11 +291,93 @@ func TestWithoutARevisionThePositionIsTheETag(t *testing.T) {
 	}
 }
 
+func TestALocationThatWouldLeadElsewhereIsLeftOut(t *testing.T) {
+	var log bytes.Buffer
+	a := newApp(t, rest.Logger(slog.New(slog.NewTextHandler(&log, nil))))
+	for note, location := range map[string]string{"..": "", ".": "", "...": "/rings/...", "?a=1&b=2#c": "/rings/%3Fa%3D1%26b%3D2%23c", "é\\n": "/rings/%C3%A9%0A"} {
+		log.Reset()
+		r := a.do(t, ann, "POST", "/ring", `{"note":"`+note+`"}`).expect(t, http.StatusCreated)
+		if r.header.Get("Location") != location || strings.Contains(log.String(), "no location") != (location == "") {
+			t.Errorf("%q: got %q, logged %q", note, r.header.Get("Location"), log.String())
+		}
+	}
+}
+
+func TestARuleThatSaysThatNothingIsThereIsNotFound(t *testing.T) {
+	bus := cqrs.New(annals.NewLog[any](memory.New(), schema))
+	mux := http.NewServeMux()
+	mux.Handle("POST /orders/{order}/items", rest.Command[AddItem](bus, rest.NotFound(errMissing)))
+	mux.Handle("POST /orders", rest.Command[CreateOrder](bus, rest.NotFound(errMissing)))
+	send := func(path, body string) *httptest.ResponseRecorder {
+		ctx := annals.WithPrincipal(t.Context(), annals.Principal{ID: clerk, Roles: []string{clerk}})
+		r := httptest.NewRequestWithContext(ctx, "POST", path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w
+	}
+	if w := send("/orders/7/items", `{"product":"tea","count":1}`); w.Code != http.StatusNotFound ||
+		!strings.Contains(w.Body.String(), `"status":404,"detail":"no such order: 7","rule":"no such order"`) {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	for _, want := range []int{http.StatusOK, http.StatusConflict} { // another rule is broken as ever
+		if w := send("/orders", `{"order":"7","customer":"ann"}`); w.Code != want {
+			t.Errorf("got %d, want %d: %s", w.Code, want, w.Body)
+		}
+	}
+}
+
+func TestAWildcardThatFillsNothingIsAMistakeOfTheProgram(t *testing.T) {
+	var log bytes.Buffer
+	logger := rest.Logger(slog.New(slog.NewTextHandler(&log, nil)))
+	bus := cqrs.New(annals.NewLog[any](memory.New(), schema))
+	mux := http.NewServeMux()
+	mux.Handle("POST /a/{odrer}/items", rest.Command[AddItem](bus, logger))
+	mux.Handle("POST /b/{tenant}/{order}/items/{$}", rest.Command[AddItem](bus, logger, rest.Wildcards("tenant")))
+	for path, want := range map[string]int{"/a/1/items": http.StatusInternalServerError, "/b/1/2/items/": http.StatusConflict} {
+		log.Reset()
+		w := httptest.NewRecorder()
+		ctx := annals.WithPrincipal(t.Context(), annals.Principal{ID: clerk, Roles: []string{clerk}})
+		r := httptest.NewRequestWithContext(ctx, "POST", path, strings.NewReader(`{"product":"tea","count":1}`))
+		r.Header.Set("Content-Type", "application/json")
+		mux.ServeHTTP(w, r)
+		if w.Code != want || strings.Contains(log.String(), "odrer") != (want == http.StatusInternalServerError) || strings.Contains(w.Body.String(), "odrer") {
+			t.Errorf("%s: got %d %s, logged %q", path, w.Code, w.Body, log.String())
+		}
+	}
+}
+
 func TestIfMatchOnWhatHasNoRevisionIsRefused(t *testing.T) {
 	a := newApp(t)
 	r := a.do(t, ann, "POST", "/ring", `{"note":"n"}`, `If-Match: "0"`).problem(t, http.StatusBadRequest, "malformed")
 	if r.json["place"] != "header If-Match" {
 		t.Errorf("got %s", r.body)
+	}
+}
+
+func TestWhatNoRouteTakesIsAProblemToo(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.Handle("GET /orders/{order}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Order", r.PathValue("order"))
+	}))
+	for _, c := range []struct {
+		method, path string
+		status       int
+		order, allow string
+		problem      string
+	}{
+		{"GET", "/orders/1", 200, "1", "", ""},
+		{"PUT", "/orders/1", 405, "", "GET, HEAD", "method-not-allowed"},
+		{"GET", "/order/1", 404, "", "", "not-found"},
+		{"GET", "/orders//1", 307, "", "", ""},
+		{"GET", "//nowhere", 404, "", "", "not-found"},
+	} {
+		w := httptest.NewRecorder()
+		rest.Routes(mux).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), c.method, "http://example.com"+c.path, nil))
+		problem := strings.Contains(w.Body.String(), `"https://annals.dev/problems/`+c.problem+`"`)
+		if w.Code != c.status || w.Header().Get("Order") != c.order || w.Header().Get("Allow") != c.allow || c.problem != "" && !problem {
+			t.Errorf("%s %s: got %d %v %s", c.method, c.path, w.Code, w.Header(), w.Body)
+		}
 	}
 }
 
@@ -265,10 +435,23 @@ func TestWrongDeclarationsPanicWhenTheRouteIsMade(t *testing.T) {
 		"nothing on the bus answers":              func() { rest.Query[GetOrder, Order](newBus()) },
 		"each pair of braces":                     func() { rest.Created("/orders/{order") },
 		"closed that was not opened":              func() { rest.Created("/orders/order}") },
-		"MaxBody":                                 func() { rest.MaxBody(0) },
-		"MaxWait":                                 func() { rest.MaxWait(0) },
-		"Timeout":                                 func() { rest.Timeout(0) },
-		"initial and allow are required":          func() { rest.State[Order](annals.NewLog[any](memory.New(), schema), nil, nil) },
+		"*rest_test.AddItem is a pointer":         func() { rest.Command[*AddItem](newBus()) },
+		"rest: NotFound: no rule is named":        func() { rest.NotFound() },
+		"rest: Revision: the function is nil":     func() { rest.Revision[Order](nil) },
+		"rest: Position: the function is nil":     func() { rest.Position[Order](nil) },
+		"Position is for the answers of a Query": func() {
+			position := rest.Position(func(Order) annals.Position { return 1 })
+			rest.State(annals.NewLog[any](memory.New(), schema), func(*http.Request) Order { return Order{} }, mine, position)
+		},
+		"Revision is of string, but the answer is rest_test.Order": func() {
+			bus := newBus()
+			cqrs.Answer(bus, func(context.Context, GetOrder) (Order, error) { return Order{}, nil })
+			rest.Query[GetOrder, Order](bus, rest.Revision(func(string) annals.Revision { return 1 }))
+		},
+		"MaxBody":                        func() { rest.MaxBody(0) },
+		"MaxWait":                        func() { rest.MaxWait(0) },
+		"Timeout":                        func() { rest.Timeout(0) },
+		"initial and allow are required": func() { rest.State[Order](annals.NewLog[any](memory.New(), schema), nil, nil) },
 	} {
 		if text := panicText(t, f); !strings.Contains(text, want) {
 			t.Errorf("want a panic with %q, got %q", want, text)

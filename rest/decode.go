@@ -1,31 +1,36 @@
 package rest
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"mime"
 	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
+
+// errWildcard: the pattern of a route has a wildcard for nothing; a mistake in the program.
+var errWildcard = errors.New("rest: the route's pattern has a wildcard that fills no field")
 
 // decoder reads values of one type from requests. It never changes.
 type decoder struct {
 	typ    reflect.Type
 	fields fields
 	opaque bool
+	shape  *shape
 }
 
-func newDecoder[T any]() *decoder {
+// newDecoder panics for a pointer type: nothing would be there to be filled.
+func newDecoder[T any](route string) *decoder {
 	t := reflect.TypeFor[T]()
+	if t.Kind() == reflect.Pointer {
+		panic(fmt.Sprintf("rest: %s: %s is a pointer: give the methods value receivers and take %s", route, t, t.Elem()))
+	}
 	all, opaque := fieldsOf(t)
-	return &decoder{typ: t, fields: all, opaque: opaque}
+	return &decoder{typ: t, fields: all, opaque: opaque, shape: shapeOf(t, map[reflect.Type]*shape{})}
 }
 
 // command fills *target from body, path and the route's own fillers.
@@ -36,15 +41,15 @@ func (d *decoder) command(w http.ResponseWriter, r *http.Request, target reflect
 	}
 	var sent map[string]bool
 	if len(body) > 0 {
-		if sent, err = d.members(body); err != nil {
+		if sent, err = d.shape.read(body); err != nil {
 			return err
 		}
-		if err := unmarshal(body, target.Addr().Interface()); err != nil {
+		if err := d.shape.unmarshal(body, target.Addr().Interface()); err != nil {
 			return err
 		}
 	}
-	if err := d.path(r, target, func(name string) error {
-		if sent[name] {
+	if err := d.path(r, target, &o.routeOptions, func(name string, was reflect.Value) error {
+		if sent[name] || d.opaque && !was.IsZero() { // nobody knows which member an opaque type has it from
 			return &MalformedError{Place: memberPlace(name), Problem: "differs from the path"}
 		}
 		return nil
@@ -63,7 +68,7 @@ func (d *decoder) command(w http.ResponseWriter, r *http.Request, target reflect
 }
 
 // query fills *target from path and parameters.
-func (d *decoder) query(r *http.Request, target reflect.Value) error {
+func (d *decoder) query(r *http.Request, target reflect.Value, o *routeOptions) error {
 	sent, err := parametersOf(r)
 	if err != nil {
 		return err
@@ -71,7 +76,7 @@ func (d *decoder) query(r *http.Request, target reflect.Value) error {
 	if err := d.parameters(sent, target); err != nil {
 		return err
 	}
-	return d.path(r, target, func(name string) error {
+	return d.path(r, target, o, func(name string, _ reflect.Value) error {
 		if sent.Has(name) {
 			return &MalformedError{Place: parameterPlace(name), Problem: "differs from the path"}
 		}
@@ -99,6 +104,11 @@ func parametersOf(r *http.Request) (url.Values, error) {
 	if err != nil {
 		return nil, &MalformedError{Place: "parameters", Problem: "the URL's query is not well-formed"}
 	}
+	for name, values := range parameters {
+		if !utf8.ValidString(name) || !utf8.ValidString(strings.Join(values, "")) {
+			return nil, &MalformedError{Place: "parameters", Problem: "the URL's query is not UTF-8"}
+		}
+	}
 	return parameters, nil
 }
 
@@ -122,7 +132,10 @@ func setParameter(v reflect.Value, texts []string) error {
 
 // path fills fields from the pattern's wildcards of the same name. differs is asked for its opinion where that changes
 // a field.
-func (d *decoder) path(r *http.Request, target reflect.Value, differs func(name string) error) error {
+func (d *decoder) path(r *http.Request, target reflect.Value, o *routeOptions, differs func(name string, was reflect.Value) error) error {
+	if err := d.fits(r.Pattern, o); err != nil {
+		return err
+	}
 	for name, f := range d.fields {
 		text := r.PathValue(name)
 		if text == "" || !fromText(f.typ) {
@@ -135,7 +148,7 @@ func (d *decoder) path(r *http.Request, target reflect.Value, differs func(name 
 			return &MalformedError{Place: "path " + name, Problem: err.Error()}
 		}
 		if !reflect.DeepEqual(before.Interface(), v.Interface()) {
-			if err := differs(name); err != nil {
+			if err := differs(name, before); err != nil {
 				return err
 			}
 		}
@@ -143,111 +156,21 @@ func (d *decoder) path(r *http.Request, target reflect.Value, differs func(name 
 	return nil
 }
 
-// readBody takes a JSON body, or none.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	if err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return nil, err
+// fits wants each wildcard of the pattern to fill a field. A misspelt one would leave it to the body to say what the
+// path was to say.
+func (d *decoder) fits(pattern string, o *routeOptions) error {
+	for segment := range strings.SplitSeq(pattern, "/") {
+		name, opened := strings.CutPrefix(segment, "{")
+		name, closed := strings.CutSuffix(name, "}")
+		name = strings.TrimSuffix(name, "...")
+		if !opened || !closed || name == "$" || o.wildcards[name] {
+			continue
 		}
-		return nil, &MalformedError{Place: "body", Problem: "ends too early"}
-	}
-	if len(body) == 0 {
-		return nil, nil
-	}
-	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
-		return nil, &mediaTypeError{"send the body without Content-Encoding"}
-	}
-	media, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" {
-		return nil, &mediaTypeError{"send application/json"}
-	}
-	if c, ok := parameters["charset"]; ok && !strings.EqualFold(c, "utf-8") {
-		return nil, &mediaTypeError{"send JSON in UTF-8"}
-	}
-	return body, nil
-}
-
-// members are the names that the body's object has. Encoding/json takes "ORDER" for "order" and the last of two
-// members with one name; both would get past the comparison with the path, so neither is allowed.
-func (d *decoder) members(body []byte) (map[string]bool, error) {
-	var whole json.RawMessage
-	if err := json.Unmarshal(body, &whole); err != nil {
-		return nil, bodyError(err)
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, &MalformedError{Place: "body", Problem: "is not a JSON object"}
-	}
-	names := map[string]bool{}
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, bodyError(err)
+		if f, ok := d.fields[name]; !ok || !fromText(f.typ) {
+			return fmt.Errorf("%w: %q in %q: %s has no field of text or number that JSON calls so, see rest.Wildcards", errWildcard, name, pattern, d.typ)
 		}
-		name, _ := t.(string) // what stands there in well-formed JSON
-		if _, known := d.fields[name]; !known && !d.opaque {
-			return nil, &MalformedError{Place: memberPlace(name), Problem: "is not known here"}
-		}
-		if names[name] {
-			return nil, &MalformedError{Place: memberPlace(name), Problem: "is there more than once"}
-		}
-		names[name] = true
-		var skipped json.RawMessage
-		if err := dec.Decode(&skipped); err != nil {
-			return nil, bodyError(err)
-		}
-	}
-	return names, nil
-}
-
-func unmarshal(body []byte, target any) error {
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(target); err != nil {
-		return bodyError(err)
 	}
 	return nil
-}
-
-// bodyError says in words for clients what encoding/json says in words for Go programmers.
-func bodyError(err error) error {
-	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return &MalformedError{Place: fmt.Sprintf("body byte %d", e.Offset), Problem: e.Error()}
-	}
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		place := "body"
-		if e.Field != "" {
-			place = memberPlace(e.Field)
-		}
-		return &MalformedError{Place: place, Problem: fmt.Sprintf("want %s, not %s", wordFor(e.Type), e.Value)}
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return &MalformedError{Place: memberPlace(strings.Trim(name, `"`)), Problem: "is not known here"}
-	}
-	return &MalformedError{Place: "body", Problem: strings.TrimPrefix(err.Error(), "json: ")}
-}
-
-// wordFor is what JSON calls values of a Go type.
-func wordFor(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "a string"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Slice, reflect.Array:
-		return "an array"
-	case reflect.Struct, reflect.Map:
-		return "an object"
-	case reflect.Float32, reflect.Float64:
-		return "a number"
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return "a whole number from 0 that is not too large"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return "a whole number that is not too large"
-	default:
-		return "something else"
-	}
 }
 
 // parameters fills *target from the URL's parameters alone.
@@ -256,5 +179,5 @@ func parameters[T any](r *http.Request, target *T) error {
 	if err != nil {
 		return err
 	}
-	return newDecoder[T]().parameters(sent, reflect.ValueOf(target).Elem())
+	return newDecoder[T]("parameters").parameters(sent, reflect.ValueOf(target).Elem())
 }

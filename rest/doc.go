@@ -5,21 +5,24 @@
 //	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, Details](bus))
 //	mux.Handle("GET /orders/{order}/state", rest.State(log, orderOf, mayRead))
 //	mux.Handle("GET /orders/{order}/history", rest.History(log, orderOf, mayRead))
-//	handler := rest.Authenticate(principalOf)(mux)
+//	handler := rest.Authenticate(principalOf)(rest.Routes(mux))
 //
-// Methods, HEAD and 405 are the business of http.ServeMux: give its patterns a method.
+// Methods, HEAD and 405 are the business of http.ServeMux: give its patterns a method. [Routes] makes problems of what it
+// refuses.
 //
 // # Requests
 //
 // Fields of commands and queries go by their names in JSON. A wildcard of the route's pattern fills the field of the
 // same name. The rest of a command is its body, a JSON object, and may be absent; of a query, the URL's parameters.
-// Whatever does not fit is refused, with the place: unknown members and parameters, wrong types, trailing bytes, and a
-// member that says another thing than the path.
+// Whatever does not fit is refused, with the place: unknown members and parameters, members given twice, wrong types,
+// trailing bytes, what is not UTF-8, and a member that says another thing than the path. A wildcard that fills no field
+// is a mistake in the program, unless [Wildcards] names it: 500.
 //
 //	Idempotency-Key: K      the command takes effect once, however often it is sent; printable ASCII, at most 255 bytes
 //	If-Match: "7"           the command is decided only if the entity is at revision 7; no list, no *, no weak tag
 //	Annals-At-Least: 1234   the answer has seen every event up to that position, or it is 503 projection-lagging
 //	Prefer: wait=5          how many seconds to wait for that, 2 unless said
+//	If-None-Match: "7-…"    a query's answer is 304 if it is still the same, see [Revision]
 //
 // # Responses
 //

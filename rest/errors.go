@@ -1,6 +1,10 @@
 package rest
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/annalsdb/annals/decider"
+)
 
 // Sentinels to branch on with errors.Is.
 var (
@@ -27,6 +31,15 @@ func (e *MalformedError) Error() string {
 
 // Is matches ErrMalformed.
 func (e *MalformedError) Is(target error) bool { return target == ErrMalformed }
+
+// missingError is a command that broke a rule of [NotFound].
+type missingError struct {
+	rule     decider.Rule
+	rejected *decider.RejectedError
+}
+
+func (e *missingError) Error() string { return e.rejected.Error() }
+func (e *missingError) Unwrap() error { return e.rejected }
 
 func memberPlace(name string) string { return "body member " + name }
 

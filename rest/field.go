@@ -21,8 +21,9 @@ type field struct {
 // opaque tells that t reads its own JSON, whose members nobody knows.
 func fieldsOf(t reflect.Type) (all fields, opaque bool) {
 	all = fields{}
-	if t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
-		return all, true
+	opaque = t.Kind() != reflect.Struct || readsItself(t)
+	if t.Kind() != reflect.Struct {
+		return all, opaque
 	}
 	type level struct {
 		typ   reflect.Type
@@ -58,7 +59,13 @@ func fieldsOf(t reflect.Type) (all fields, opaque bool) {
 		}
 		current = next
 	}
-	return all, false
+	return all, opaque
+}
+
+// readsItself reports whether values of type t read their own JSON.
+func readsItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 // embeds reports whether the members of an embedded field are those of the struct around it. Nobody can set a pointer
@@ -124,7 +131,7 @@ func setText(v reflect.Value, text string) error {
 		return setBool(v, text)
 	case reflect.Float32, reflect.Float64:
 		n, err := strconv.ParseFloat(text, v.Type().Bits())
-		if err != nil {
+		if err != nil || !json.Valid([]byte(text)) { // neither NaN nor 0x1p-2
 			return fmt.Errorf("%q is not a number", text)
 		}
 		v.SetFloat(n)
@@ -136,7 +143,7 @@ func setText(v reflect.Value, text string) error {
 		v.SetUint(n)
 	default:
 		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
-		if err != nil {
+		if err != nil || text[0] == '+' {
 			return fmt.Errorf("%q is not a whole number, or too large", text)
 		}
 		v.SetInt(n)

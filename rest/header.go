@@ -1,14 +1,10 @@
 package rest
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
 )
 
@@ -20,11 +16,7 @@ const (
 	headerReplayed       = "Idempotency-Replayed"
 )
 
-const (
-	keyBytesMax  = 255
-	waitDefault  = 2 * time.Second
-	waitShortest = 50 * time.Millisecond // what "wait=0" gets: enough to look, not to wait
-)
+const keyBytesMax = 255
 
 // header is the one value of a header; ok tells whether it was sent.
 func header(r *http.Request, name string) (value string, ok bool, err error) {
@@ -84,68 +76,4 @@ func sentKey(r *http.Request) (key string, ok bool, err error) {
 		return "", false, malformedHeader(headerIdempotencyKey, "holds something else than printable ASCII")
 	}
 	return key, true, nil
-}
-
-// ifMatch reads one strong entity tag that is a revision, in the form in which it was given out.
-func ifMatch(tag string) (annals.Revision, error) {
-	const want = `want one ETag as it was given, such as "7"`
-	if len(tag) < 3 || tag[0] != '"' || tag[len(tag)-1] != '"' {
-		return 0, malformedHeader("If-Match", want)
-	}
-	digits := tag[1 : len(tag)-1]
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || strconv.FormatUint(n, 10) != digits || annals.Revision(n) == annals.NoRevision {
-		return 0, malformedHeader("If-Match", want)
-	}
-	return annals.Revision(n), nil
-}
-
-// fresh bounds ctx by how long the client waits for the position that it demands, if it demands one.
-func fresh(w http.ResponseWriter, r *http.Request, maxWait time.Duration) (context.Context, context.CancelFunc, error) {
-	ctx := r.Context()
-	value, ok, err := header(r, headerAtLeast)
-	if err != nil {
-		return nil, nil, err
-	}
-	if !ok {
-		return ctx, func() {}, nil
-	}
-	var p annals.Position
-	if p.UnmarshalText([]byte(value)) != nil {
-		return nil, nil, malformedHeader(headerAtLeast, "want a position, a decimal number")
-	}
-	wait, asked := preferredWait(r)
-	wait = min(wait, maxWait)
-	if asked {
-		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
-	}
-	ctx, cancel := context.WithTimeout(annals.WithAtLeast(ctx, p), max(wait, waitShortest))
-	return ctx, cancel, nil
-}
-
-// preferredWait is the wait preference of RFC 7240. A preference that cannot be read is not applied, as that demands.
-func preferredWait(r *http.Request) (wait time.Duration, asked bool) {
-	for _, line := range r.Header.Values("Prefer") {
-		for preference := range strings.SplitSeq(line, ",") {
-			preference, _, _ = strings.Cut(preference, ";")
-			name, value, _ := strings.Cut(preference, "=")
-			if !strings.EqualFold(strings.TrimSpace(name), "wait") {
-				continue
-			}
-			seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
-			if err != nil {
-				return waitDefault, false
-			}
-			return time.Duration(seconds) * time.Second, true
-		}
-	}
-	return waitDefault, false
-}
-
-// etag is the entity tag of a revision, or of the position where nothing has a revision.
-func etag(r annals.Revision, p annals.Position) string {
-	if r == annals.NoRevision {
-		return `"` + p.String() + `"`
-	}
-	return `"` + strconv.FormatUint(uint64(r), 10) + `"`
 }

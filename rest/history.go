@@ -41,36 +41,29 @@ func History[S decider.State[S, E], E any](log *annals.Log[E], initial func(*htt
 	if initial == nil || allow == nil {
 		panic("rest: History: initial and allow are required")
 	}
-	o := newReadOptions(opts)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, cancel := o.start(r)
-		defer cancel()
+	o := newReadOptions("History", nil, opts)
+	return o.handler(func(w http.ResponseWriter, r *http.Request) error {
 		from, limit, err := pageOf(r)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
-		ctx, done, err := fresh(w, r, o.maxWait)
+		_, f, err := fresh(w, r, log.Store(), o.maxWait)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
-		defer done()
-		loaded, err := loadAllowed(ctx, log, func() S { return initial(r) }, allow)
+		defer f.cancel()
+		loaded, err := loadAllowed(r.Context(), log, f.late, func() S { return initial(r) }, allow)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
 		stream := initial(r).Boundary().Stream()
 		if stream == "" {
-			WriteProblem(w, r, fmt.Errorf("%w: %T", errNoStream, loaded.State))
-			return
+			return fmt.Errorf("%w: %T", errNoStream, loaded.State)
 		}
 		// What was allowed is what is shown: events that came since are left for the next request.
-		events, err := historyOf(ctx, log.Store(), stream, from, limit+1, loaded.Position)
+		events, err := historyOf(r.Context(), log.Store(), stream, from, limit+1, loaded.Position)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
 		if len(events) > limit {
 			w.Header().Set("Link", nextPage(r, events[limit].Revision))
@@ -78,6 +71,7 @@ func History[S decider.State[S, E], E any](log *annals.Log[E], initial func(*htt
 		}
 		w.Header().Set(headerPosition, loaded.Position.String())
 		writeJSON(w, r, http.StatusOK, events)
+		return nil
 	})
 }
 

@@ -40,20 +40,37 @@ func (p *locationPattern) expand(object []byte) (string, error) {
 	if err := dec.Decode(&members); err != nil {
 		return "", fmt.Errorf("rest: location: %w", err)
 	}
-	var b strings.Builder
-	for i, part := range p.parts {
-		if i%2 == 0 {
-			b.WriteString(part)
-			continue
-		}
-		switch v := members[part].(type) {
+	location := p.parts[0]
+	for i := 1; i < len(p.parts); i += 2 {
+		var text string
+		switch v := members[p.parts[i]].(type) {
 		case string:
-			b.WriteString(url.PathEscape(v))
+			text = v
 		case json.Number:
-			b.WriteString(v.String())
+			text = v.String()
 		default:
-			return "", fmt.Errorf("rest: location: the first event has no string or number %q", part)
+			return "", fmt.Errorf("rest: location: the first event has no string or number %q", p.parts[i])
+		}
+		if text == "" {
+			return "", fmt.Errorf("rest: location: %q is empty in the first event", p.parts[i])
+		}
+		at := len(location)
+		location += escape(text) + p.parts[i+1]
+		if dots(location, at) {
+			return "", fmt.Errorf("rest: location: %q would lead elsewhere: %q", p.parts[i], text)
 		}
 	}
-	return b.String(), nil
+	return location, nil
+}
+
+// escape leaves nothing in a value that has a meaning in a URL, be it in the path or among the parameters.
+func escape(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
+
+// dots reports whether the segment around a place is one of those that are not taken as they are, but lead back.
+func dots(location string, at int) bool {
+	segment := location[strings.LastIndexByte(location[:at], '/')+1:]
+	if end := strings.IndexAny(segment, "/?#"); end >= 0 {
+		segment = segment[:end]
+	}
+	return segment == "." || segment == ".."
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"time"
+	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
@@ -27,8 +30,9 @@ type Option interface {
 
 // routeOptions are common to all routes.
 type routeOptions struct {
-	timeout time.Duration // 0: none
-	logger  *slog.Logger  // nil: that of the request's context
+	timeout   time.Duration   // 0: none
+	logger    *slog.Logger    // nil: that of the request's context
+	wildcards map[string]bool // of the pattern, that fill no field
 }
 
 type commandOptions struct {
@@ -36,13 +40,32 @@ type commandOptions struct {
 	name     string // of the command
 	maxBody  int64
 	fill     map[string]fillFunc
+	notFound []decider.Rule
 	location *locationPattern
 	decider  []decider.Option
 }
 
 type readOptions struct {
 	routeOptions
-	maxWait time.Duration
+	maxWait            time.Duration
+	revision, position *answerFact
+}
+
+// answerFact is a number that answers of one type tell.
+type answerFact struct {
+	option string
+	of     reflect.Type
+	get    func(answer any) uint64
+}
+
+func factOf[R any, N ~uint64](option string, f func(R) N) *answerFact {
+	if f == nil {
+		panic(fmt.Sprintf("rest: %s: the function is nil", option))
+	}
+	return &answerFact{option: option, of: reflect.TypeFor[R](), get: func(answer any) uint64 {
+		r, _ := answer.(R) // a nil interface, at most, is no R
+		return uint64(f(r))
+	}}
 }
 
 type fillFunc func(r *http.Request, command, sent string) (string, error)
@@ -122,14 +145,36 @@ func fill(field string, f fillFunc) CommandOption {
 }
 
 // Created answers 201 with this Location, such as "/orders/{order}". What stands in braces is taken from the JSON of the
-// first event, so that a command sent again under its Idempotency-Key names what the first try created. A command that
-// decides no event answers 200.
+// first event, so that a command sent again under its Idempotency-Key names what the first try created. Values are
+// escaped whole, for a path as for a parameter. One that cannot stand there, an empty one or a segment of dots, leaves
+// the Location out, and the logger is told. A command that decides no event answers 200.
 func Created(location string) CommandOption {
 	pattern, err := parseLocation(location)
 	if err != nil {
 		panic(fmt.Sprintf("rest: Created: %q: %v", location, err))
 	}
 	return commandOption(func(o *commandOptions) { o.location = pattern })
+}
+
+// NotFound answers 404 not-found, instead of 409 rule-broken, if a command breaks one of these rules: those that say
+// that what the command is about is not there.
+func NotFound(rules ...decider.Rule) CommandOption {
+	if len(rules) == 0 {
+		panic("rest: NotFound: no rule is named")
+	}
+	return commandOption(func(o *commandOptions) { o.notFound = append(o.notFound, rules...) })
+}
+
+// missing makes an error that breaks one of the rules of [NotFound] tell so.
+func (o *commandOptions) missing(err error) error {
+	if rejected, ok := errors.AsType[*decider.RejectedError](err); ok {
+		for _, rule := range o.notFound {
+			if errors.Is(rejected.Err, rule) {
+				return &missingError{rule: rule, rejected: rejected}
+			}
+		}
+	}
+	return err
 }
 
 // MaxBody is the most bytes of a body that are taken, 1 MiB unless said.
@@ -146,12 +191,42 @@ func WaitFor(views ...decider.View) CommandOption {
 	return commandOption(func(o *commandOptions) { o.decider = append(o.decider, decider.WaitFor(views...)) })
 }
 
-// MaxWait is the longest that a client may make a read wait for the position it demands, 30 s unless said.
+// MaxWait is the longest that a client may make a read wait for the position it demands, 30 s unless said. How long the
+// read takes is another matter, see [Timeout].
 func MaxWait(d time.Duration) ReadOption {
 	if d <= 0 {
 		panic(fmt.Sprintf("rest: MaxWait: %v is no time at all", d))
 	}
 	return readOption(func(o *readOptions) { o.maxWait = d })
+}
+
+// Revision makes the entity's revision, which f finds in the answer of a [Query], part of an ETag: "7-", and a digest of
+// the answer, for what is joined into it may change without a new revision. Sent back as If-Match it stands for
+// the revision, and as If-None-Match it is answered with 304 as long as the answer is the same. An answer of
+// annals.NoRevision has no ETag.
+func Revision[R any](f func(answer R) annals.Revision) ReadOption {
+	fact := factOf("Revision", f)
+	return readOption(func(o *readOptions) { o.revision = fact })
+}
+
+// Position puts the position that the answer of a [Query] is complete up to, and that f finds in it, into
+// Annals-Position: what a client sends back as Annals-At-Least, so as not to see less the next time. 0 is not told.
+func Position[R any](f func(answer R) annals.Position) ReadOption {
+	fact := factOf("Position", f)
+	return readOption(func(o *readOptions) { o.position = fact })
+}
+
+// Wildcards names wildcards of the route's pattern that fill no field of the command or the query, since somebody else
+// reads them, such as a middleware or the function of a [Fill]. Any other that fills none is a mistake.
+func Wildcards(names ...string) Option {
+	return routeOption(func(o *routeOptions) {
+		if o.wildcards == nil {
+			o.wildcards = map[string]bool{}
+		}
+		for _, name := range names {
+			o.wildcards[name] = true
+		}
+	})
 }
 
 // Timeout gives each request at most d.
@@ -180,10 +255,35 @@ func (o *routeOptions) start(r *http.Request) (*http.Request, context.CancelFunc
 	return r.WithContext(ctx), cancel
 }
 
-func newReadOptions(opts []ReadOption) readOptions {
+// handler calls f for each request, under the route's options, and answers with the problem that it returns.
+func (o *routeOptions) handler(f func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, cancel := o.start(r)
+		defer cancel()
+		err := error(&MalformedError{Place: "path", Problem: "is not UTF-8"})
+		if utf8.ValidString(r.URL.Path) {
+			err = f(w, r)
+		}
+		if err != nil {
+			WriteProblem(w, r, err)
+		}
+	})
+}
+
+// newReadOptions panics for an option that speaks of another answer than the route has; nil is none of a bus.
+func newReadOptions(route string, answer reflect.Type, opts []ReadOption) readOptions {
 	o := readOptions{maxWait: maxWaitDefault}
 	for _, f := range opts {
 		f.applyRead(&o)
+	}
+	for _, fact := range []*answerFact{o.revision, o.position} {
+		switch {
+		case fact == nil || fact.of == answer:
+		case answer == nil:
+			panic(fmt.Sprintf("rest: %s: %s is for the answers of a Query", route, fact.option))
+		default:
+			panic(fmt.Sprintf("rest: %s: %s is of %s, but the answer is %s", route, fact.option, fact.of, answer))
+		}
 	}
 	return o
 }

@@ -1,13 +1,11 @@
 package rest
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -58,8 +56,11 @@ type ConflictingEvent struct {
 	Time     *time.Time       `json:"time,omitempty"`
 }
 
-// WriteProblem answers r with what err is to its client, as application/problem+json. If the client does not learn the
-// cause, the request's logger does, see [WithLogger] and [Logger].
+// WriteProblem answers r with what err is to its client, as application/problem+json. Where the client is not shown a
+// cause that somebody may want to know, the request's logger is told, see [WithLogger] and [Logger]: as an error if the
+// server failed, else as information.
+//
+// Headers that speak of an answer are taken away. A WWW-Authenticate that is there already stays as it is.
 func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	p := ProblemOf(r, err)
 	if p.hidesCause(err) {
@@ -69,11 +70,13 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	h.Del("ETag")
 	h.Del("Location")
 	h.Del("Link")
+	h.Del(headerPosition)
+	h.Del(headerReplayed)
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	switch {
-	case p.Status == http.StatusUnauthorized:
+	case p.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "":
 		h.Set("WWW-Authenticate", "Bearer")
 	case p.Status == http.StatusServiceUnavailable && p.Retryable:
 		h.Set("Retry-After", "1")
@@ -93,13 +96,18 @@ func logCause(r *http.Request, p Problem, err error) {
 	} else if e, ok := errors.AsType[*decider.PanicError](err); ok {
 		attrs = append(attrs, "stack", string(e.Stack))
 	}
-	loggerFrom(r.Context()).ErrorContext(r.Context(), "request failed", attrs...)
+	if p.Status >= http.StatusInternalServerError {
+		loggerFrom(r.Context()).ErrorContext(r.Context(), "request failed", attrs...)
+	} else {
+		loggerFrom(r.Context()).InfoContext(r.Context(), "request refused", attrs...)
+	}
 }
 
 // ProblemOf translates an error. Where several fit, the first does: what a decision, or a projection that stopped, gives
 // as its reason is not taken for an error of the request.
 //
 //	503 projection-lagging      projection.ErrLagging
+//	404 not-found               decider.ErrRejected, by a rule of [NotFound]
 //	409 rule-broken             decider.ErrRejected
 //	403 forbidden               decider.ErrForbidden
 //	422 invalid                 decider.ErrInvalid
@@ -107,21 +115,24 @@ func logCause(r *http.Request, p Problem, err error) {
 //	400 malformed               [ErrMalformed]
 //	415 unsupported-media-type  a body that is not JSON
 //	401 unauthenticated         [ErrUnauthenticated]
-//	404 not-found               projection.ErrNotFound, annals.ErrAhead
-//	412 revision-conflict       annals.ErrConflict, if the request has If-Match
-//	409 conflict                annals.ErrConflict
+//	404 not-found               projection.ErrNotFound, annals.ErrAhead; a path that no route takes, see [Routes]
+//	405 method-not-allowed      a method that no route of the path takes, see [Routes]
+//	412 revision-conflict       annals.ErrConflict, of the revision that If-Match names
+//	409 conflict                annals.ErrConflict: try again
 //	413 too-large               http.MaxBytesError, annals.ErrTooLarge
-//	422 invalid                 annals.ErrInvalid
+//	422 invalid                 annals.ErrInvalid, and annals.ErrTooLarge of a query: no such name can be
 //	504 timeout                 annals.ErrUnknownOutcome: nobody knows
 //	503 timeout                 the end of a context: nothing was changed
 //	503 overloaded              annals.ErrOverloaded
 //	503 unavailable             annals.ErrReadOnly, ErrFull, ErrClosed; projection.ErrReset, ErrClosed
 //	500 internal                anything else, and any panic
 //
-// The detail of 401, of 5xx, and of an event or a query that is invalid, says nothing of the cause.
+// The detail of 401, of 5xx, and of an event or a query that is invalid, says nothing of the cause. Conflicting events
+// are told of the one stream alone that If-Match, or else the command's boundary, is about: others may not be for the
+// client's eyes.
 func ProblemOf(r *http.Request, err error) Problem {
 	for _, translate := range []func(*http.Request, error) (Problem, bool){
-		panicProblem, laggingProblem, decisionProblem, requestProblem, accessProblem, conflictProblem, sizeProblem, timeProblem, storeProblem,
+		panicProblem, laggingProblem, routeProblem, missingProblem, decisionProblem, requestProblem, accessProblem, conflictProblem, sizeProblem, timeProblem, storeProblem,
 	} {
 		if p, ok := translate(r, err); ok {
 			return p
@@ -138,10 +149,10 @@ func newProblem(name, title string, status int, detail string) Problem {
 	return Problem{Type: problemTypes + name, Title: title, Status: status, Detail: detail}
 }
 
-// hidesCause reports whether an operator has to look at what the client is not shown.
+// hidesCause reports whether err says more than the client is shown, and not only that time, or patience, ran out.
 func (p Problem) hidesCause(err error) bool {
 	switch strings.TrimPrefix(p.Type, problemTypes) {
-	case "internal", "unavailable":
+	case "internal", "unavailable", "unauthenticated":
 		return true
 	case "timeout":
 		return p.Status == http.StatusGatewayTimeout
@@ -193,6 +204,16 @@ func accessProblem(_ *http.Request, err error) (Problem, bool) {
 	return Problem{}, false
 }
 
+func missingProblem(_ *http.Request, err error) (Problem, bool) {
+	e, ok := errors.AsType[*missingError](err)
+	if !ok {
+		return Problem{}, false
+	}
+	p := newProblem("not-found", "Not found", http.StatusNotFound, e.rejected.Err.Error())
+	p.Rule = string(e.rule)
+	return p, true
+}
+
 func decisionProblem(_ *http.Request, err error) (Problem, bool) {
 	if e, ok := errors.AsType[*decider.RejectedError](err); ok {
 		p := newProblem("rule-broken", "Rule broken", http.StatusConflict, e.Err.Error())
@@ -219,57 +240,6 @@ func decisionProblem(_ *http.Request, err error) (Problem, bool) {
 	return Problem{}, false
 }
 
-func conflictProblem(r *http.Request, err error) (Problem, bool) {
-	if !errors.Is(err, annals.ErrConflict) {
-		return Problem{}, false
-	}
-	var p Problem
-	if r.Header.Get("If-Match") != "" {
-		p = newProblem("revision-conflict", "Revision conflict", http.StatusPreconditionFailed, "It is not at the revision that If-Match names: read it again.")
-	} else {
-		p = newProblem("conflict", "Conflict", http.StatusConflict, "Others changed what this depends on, again and again: try later.")
-		p.Retryable = true
-	}
-	if e, ok := errors.AsType[*annals.ConflictError](err); ok {
-		for _, f := range e.Failures {
-			if f.Actual != annals.NoRevision && p.ActualRevision == nil {
-				p.ActualRevision = &f.Actual
-			}
-		}
-		p.ConflictingEvents = conflictingEvents(e.Failures)
-	}
-	return p, true
-}
-
-// conflictingEvents are those of all failures, each once.
-func conflictingEvents(failures []annals.Failure) []ConflictingEvent {
-	var events []ConflictingEvent
-	at := map[annals.Position]int{}
-	place := func(p annals.Position) *ConflictingEvent {
-		i, ok := at[p]
-		if !ok {
-			i = len(events)
-			at[p] = i
-			events = append(events, ConflictingEvent{Position: p})
-		}
-		return &events[i]
-	}
-	for _, f := range failures {
-		for _, p := range f.Positions {
-			place(p)
-		}
-		for _, e := range f.Events {
-			c := place(e.Position)
-			c.Type, c.ID, c.Time = e.Type, &e.ID, &e.Time
-			if e.Revision != annals.NoRevision {
-				c.Revision = &e.Revision
-			}
-		}
-	}
-	slices.SortFunc(events, func(a, b ConflictingEvent) int { return cmp.Compare(a.Position, b.Position) })
-	return events
-}
-
 func sizeProblem(_ *http.Request, err error) (Problem, bool) {
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return newProblem("too-large", "Too large", http.StatusRequestEntityTooLarge, fmt.Sprintf("The body may have at most %d bytes.", e.Limit)), true
@@ -278,12 +248,19 @@ func sizeProblem(_ *http.Request, err error) (Problem, bool) {
 		return malformed(&MalformedError{Place: "header If-Match", Problem: "what this changes has no revision: leave it out"}), true
 	}
 	switch {
-	case errors.Is(err, annals.ErrTooLarge):
+	case errors.Is(err, annals.ErrTooLarge) && !ofQuery(err):
 		return newProblem("too-large", "Too large", http.StatusRequestEntityTooLarge, "This is more than the store takes at once."), true
 	case errors.Is(err, annals.ErrInvalid):
 		return newProblem("invalid", "Invalid", http.StatusUnprocessableEntity, "A value is not fit for what it is used for: it may be empty, or hold what it must not."), true
 	}
 	return Problem{}, false
+}
+
+// ofQuery reports whether what is over a limit is what was asked for, and not what was sent: a name that is too long is
+// that of nothing, whatever size the request has.
+func ofQuery(err error) bool {
+	e, ok := errors.AsType[*annals.LimitError](err)
+	return ok && strings.HasPrefix(e.What, "query")
 }
 
 func laggingProblem(_ *http.Request, err error) (Problem, bool) {

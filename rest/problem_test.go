@@ -103,6 +103,38 @@ func TestAConflictWithoutIfMatchIsRetryableAndListsEvents(t *testing.T) {
 	}
 }
 
+func TestAConflictTellsNothingOfOtherEntities(t *testing.T) {
+	foreign := annals.Recorded{Event: annals.Event{ID: annals.NewID(), Type: "OrderPlaced", Stream: "order-2"}, Position: 9}
+	boundary := annals.Stream("order-1").Or(annals.Tags("product:tea"))
+	conflict := &annals.ConflictError{Failures: []annals.Failure{{
+		Condition: annals.NoneSince(3, boundary), Actual: annals.NoRevision, Positions: []annals.Position{9}, Events: []annals.Recorded{foreign},
+	}}}
+	for _, ifMatch := range []string{"", `"3"`} { // the revision is as it was named: it is not a conflict of that
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
+		r.Header.Set("If-Match", ifMatch)
+		if p := rest.ProblemOf(r, conflict); p.Status != http.StatusConflict || !p.Retryable || p.ConflictingEvents != nil || p.ActualRevision != nil {
+			t.Errorf("If-Match %s: got %+v", ifMatch, p)
+		}
+	}
+}
+
+func TestAProblemSpeaksOfNoAnswer(t *testing.T) {
+	w := httptest.NewRecorder()
+	for _, name := range []string{"ETag", "Location", "Link", "Annals-Position", "Idempotency-Replayed"} {
+		w.Header().Set(name, "1")
+	}
+	w.Header().Set("WWW-Authenticate", `Basic realm="orders"`)
+	rest.WriteProblem(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil), rest.ErrUnauthenticated)
+	if len(w.Header()) != 4 || w.Header().Get("WWW-Authenticate") != `Basic realm="orders"` {
+		t.Errorf("got %v", w.Header())
+	}
+}
+
+func TestANameThatIsTooLongIsNotARequestThatIsTooLarge(t *testing.T) {
+	a := newApp(t)
+	a.do(t, clerk, "GET", "/orders/"+strings.Repeat("o", 5000)+"/state", "").problem(t, http.StatusUnprocessableEntity, "invalid")
+}
+
 func TestAnUnknownOutcomeIsRetryableUnderAKeyOnly(t *testing.T) {
 	for key, want := range map[string]bool{"": false, "k": true} {
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
@@ -133,6 +165,17 @@ func TestWhatClientsDoNotLearnIsLogged(t *testing.T) {
 				t.Errorf("got %q", out.String())
 			}
 		})
+	}
+}
+
+func TestWhyACredentialWasRefusedIsLoggedAsInformation(t *testing.T) {
+	var out bytes.Buffer
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+	r = r.WithContext(rest.WithLogger(r.Context(), slog.New(slog.NewTextHandler(&out, nil))))
+	w := httptest.NewRecorder()
+	rest.WriteProblem(w, r, fmt.Errorf("%w: the token has expired", rest.ErrUnauthenticated))
+	if !strings.Contains(out.String(), "level=INFO") || !strings.Contains(out.String(), "expired") || strings.Contains(w.Body.String(), "expired") {
+		t.Errorf("logged %q, answered %s", out.String(), w.Body)
 	}
 }
 

@@ -49,8 +49,8 @@ func TestWhatAClientWroteIsInWhatItReads(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("POST /orders", rest.Command[CreateOrder](bus, rest.Created("/orders/{order}")))
 	mux.Handle("GET /orders/{order}", rest.Query[GetRow, orderRow](bus))
-	send := func(method, url, body string, headers ...string) *httptest.ResponseRecorder {
-		ctx := annals.WithPrincipal(t.Context(), annals.Principal{ID: ann})
+	sendAs := func(p annals.Principal, method, url, body string, headers ...string) *httptest.ResponseRecorder {
+		ctx := annals.WithPrincipal(t.Context(), p)
 		r := httptest.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		for _, h := range headers {
@@ -60,6 +60,9 @@ func TestWhatAClientWroteIsInWhatItReads(t *testing.T) {
 		w := httptest.NewRecorder()
 		mux.ServeHTTP(w, r)
 		return w
+	}
+	send := func(method, url, body string, headers ...string) *httptest.ResponseRecorder {
+		return sendAs(annals.Principal{ID: ann}, method, url, body, headers...)
 	}
 	created := send("POST", "/orders", `{"order":"1","customer":"ann"}`)
 	url, written := created.Header().Get("Location"), "Annals-At-Least: "+created.Header().Get("Annals-Position")
@@ -73,7 +76,11 @@ func TestWhatAClientWroteIsInWhatItReads(t *testing.T) {
 	if w := send("GET", url, "", written); w.Code != http.StatusOK || strings.TrimSpace(w.Body.String()) != `{"customer":"ann","lines":0}` {
 		t.Errorf("after: got %d %s", w.Code, w.Body)
 	}
-	if w := send("GET", "/orders/2", ""); w.Code != http.StatusNotFound {
+	// An order that is not there is nobody's, and by the rule of GetRow so not ann's: she does not learn that it is free.
+	if w := send("GET", "/orders/2", ""); w.Code != http.StatusForbidden {
 		t.Errorf("another: got %d %s", w.Code, w.Body)
+	}
+	if w := sendAs(annals.Principal{ID: clerk, Roles: []string{"clerk"}}, "GET", "/orders/2", ""); w.Code != http.StatusNotFound {
+		t.Errorf("another, for a clerk: got %d %s", w.Code, w.Body)
 	}
 }

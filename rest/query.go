@@ -1,42 +1,68 @@
 package rest
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"reflect"
 
+	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/cqrs"
 )
 
 // Query is a handler that reads a Q from path and parameters, asks the bus and writes the R as JSON. A field that is a
-// slice takes a parameter several times.
+// slice takes a parameter several times. A position that the client demands is one of the bus's log.
 //
-// With nothing on the bus to answer Q by an R it panics when the route is made: call cqrs.Answer before.
+// What is wrong with the declaration is a mistake in the program, and panics when the route is made: nothing on the bus
+// answers Q by an R (call cqrs.Answer before), Q is a pointer, an option speaks of another answer. For wildcards that
+// fill no field see [Command].
 func Query[Q, R, E any](b *cqrs.Bus[E], opts ...ReadOption) http.Handler {
-	d := newDecoder[Q]()
+	d := newDecoder[Q]("Query")
 	if !cqrs.Answers[Q, R](b) {
 		panic(fmt.Sprintf("rest: Query: nothing on the bus answers %s by %s: give cqrs.Answer before", d.typ, reflect.TypeFor[R]()))
 	}
-	o := newReadOptions(opts)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, cancel := o.start(r)
-		defer cancel()
+	o := newReadOptions("Query", reflect.TypeFor[R](), opts)
+	return o.handler(func(w http.ResponseWriter, r *http.Request) error {
 		var q Q
-		if err := d.query(r, reflect.ValueOf(&q).Elem()); err != nil {
-			WriteProblem(w, r, err)
-			return
+		if err := d.query(r, reflect.ValueOf(&q).Elem(), &o.routeOptions); err != nil {
+			return err
 		}
-		ctx, done, err := fresh(w, r, o.maxWait)
+		ctx, f, err := fresh(w, r, b.Log().Store(), o.maxWait)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
-		defer done()
+		defer f.cancel()
 		answer, err := cqrs.Ask[R](ctx, b, q)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return f.reason(r, err)
 		}
-		writeJSON(w, r, http.StatusOK, answer)
+		return o.write(w, r, answer)
 	})
+}
+
+// write answers with what the bus did, or that the client has it.
+func (o *readOptions) write(w http.ResponseWriter, r *http.Request, answer any) error {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("rest: answer: %w", err)
+	}
+	h := w.Header()
+	if o.position != nil {
+		if p := annals.Position(o.position.get(answer)); p > 0 {
+			h.Set(headerPosition, p.String())
+		}
+	}
+	if o.revision != nil {
+		if revision := annals.Revision(o.revision.get(answer)); revision != annals.NoRevision {
+			tag := answerTag(revision, body)
+			h.Set("ETag", tag)
+			if noneMatch(r, tag) {
+				h.Set("Cache-Control", "no-store")
+				w.WriteHeader(http.StatusNotModified)
+				return nil
+			}
+		}
+	}
+	writeBody(w, http.StatusOK, body)
+	return nil
 }

@@ -76,6 +76,7 @@ func TestParametersThatDoNotFitAreRefusedWithThePlace(t *testing.T) {
 	for query, place := range map[string]string{
 		"limti=3": "parameter limti", "Limit=3": "parameter Limit", "limit=many": "parameter limit", "limit=": "parameter limit",
 		"limit=99999999999999999999": "parameter limit", "open=1": "parameter open", "limit=1&limit=2": "parameter limit",
+		"share=NaN": "parameter share", "share=0x1p-2": "parameter share", "limit=%2B3": "parameter limit",
 		"after=-1": "parameter after", "share=x": "parameter share", "a=%zz": "parameters", "a;b": "parameters",
 	} {
 		r := a.do(t, ann, "GET", "/orders?"+query, "").problem(t, http.StatusBadRequest, "malformed")
@@ -115,6 +116,95 @@ func TestAReadSeesThePositionItDemandsOrSaysThatItLags(t *testing.T) {
 		a.do(t, ann, "GET", url, "", "Annals-At-Least: "+position).problem(t, http.StatusBadRequest, "malformed")
 	}
 	a.do(t, ann, "GET", url, "", "Annals-At-Least: 1", "Annals-At-Least: 2").problem(t, http.StatusBadRequest, "malformed")
+}
+
+func TestALogThatIsNotThereYetLagsForThoseWhoMaySee(t *testing.T) {
+	a := newApp(t)
+	url := "/orders/" + a.create(t)
+	bus := cqrs.New(a.log)
+	cqrs.Answer(bus, func(ctx context.Context, q FailWith) (annals.Position, error) {
+		var head annals.Position
+		for _, err := range a.store.Read(ctx, annals.All(), annals.AtLeast(annals.AtLeastFrom(ctx)), annals.HeadInto(&head)) {
+			if err != nil {
+				return 0, err
+			}
+		}
+		return head, nil
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /head", rest.Query[FailWith, annals.Position](bus, rest.Position(func(p annals.Position) annals.Position { return p })))
+	head := func(headers ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/head", nil)
+		for _, h := range headers {
+			name, value, _ := strings.Cut(h, ": ")
+			r.Header.Set(name, value)
+		}
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w
+	}
+	const future, hurry = "Annals-At-Least: 2", "Prefer: wait=0"
+	if w := head(future, hurry); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"projection":"log","applied":"1","wanted":"2"`) {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	for _, path := range []string{url + "/state", url + "/state?revision=7", url + "/history"} {
+		if r := a.do(t, ann, "GET", path, "", future, hurry).problem(t, http.StatusServiceUnavailable, "projection-lagging"); r.json["projection"] != "log" {
+			t.Errorf("%s: got %s", path, r.body)
+		}
+		a.do(t, "bob", "GET", path, "", future, hurry).problem(t, http.StatusForbidden, "forbidden")
+	}
+	waiting := make(chan *httptest.ResponseRecorder)
+	go func() { waiting <- head(future, "Prefer: wait=30") }()
+	a.create(t)
+	if w := <-waiting; w.Code != http.StatusOK || w.Header().Get("Annals-Position") != "2" {
+		t.Errorf("got %d %s %v", w.Code, w.Body, w.Header())
+	}
+}
+
+// page is an answer into which something is joined.
+type page struct {
+	Revision annals.Revision `json:"revision"`
+	Name     string          `json:"name"`
+}
+
+func TestTheETagOfAnAnswerTellsItFromOthersOfItsRevision(t *testing.T) {
+	a := newApp(t)
+	id := a.create(t)
+	bus := cqrs.New(a.log)
+	shown := page{Revision: 0, Name: "Ann"}
+	cqrs.Answer(bus, func(context.Context, FailWith) (page, error) { return shown, nil })
+	h := rest.Query[FailWith, page](bus, rest.Revision(func(p page) annals.Revision { return p.Revision }), rest.Position(func(page) annals.Position { return 0 }))
+	get := func(have string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		if have != "" {
+			r.Header.Set("If-None-Match", have)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	first := get("")
+	tag := first.Header().Get("ETag")
+	if first.Code != http.StatusOK || !strings.HasPrefix(tag, `"0-`) || first.Header().Get("Annals-Position") != "" {
+		t.Fatalf("got %d %v", first.Code, first.Header())
+	}
+	for _, have := range []string{tag, "W/" + tag, `"x", ` + tag, "*"} {
+		if w := get(have); w.Code != http.StatusNotModified || w.Body.Len() != 0 || w.Header().Get("ETag") != tag || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: got %d %s %v", have, w.Code, w.Body, w.Header())
+		}
+	}
+	shown.Name = "Anna"
+	if w := get(tag); w.Code != http.StatusOK || w.Header().Get("ETag") == tag {
+		t.Errorf("after a change: got %d %v", w.Code, w.Header())
+	}
+	// It stands for the revision.
+	body := `{"product":"tea","count":1}`
+	a.do(t, ann, "POST", "/orders/"+id+"/items", body, "If-Match: "+tag).expect(t, http.StatusOK)
+	a.do(t, ann, "POST", "/orders/"+id+"/items", body, "If-Match: "+tag).problem(t, http.StatusPreconditionFailed, "revision-conflict")
+	shown.Revision = annals.NoRevision
+	if w := get(tag); w.Code != http.StatusOK || w.Header().Get("ETag") != "" {
+		t.Errorf("without a revision: got %d %v", w.Code, w.Header())
+	}
 }
 
 // orderWithThreeItems makes an order with revisions 0 to 3.

@@ -26,41 +26,40 @@ func State[S decider.State[S, E], E any](log *annals.Log[E], initial func(*http.
 	if initial == nil || allow == nil {
 		panic("rest: State: initial and allow are required")
 	}
-	o := newReadOptions(opts)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r, cancel := o.start(r)
-		defer cancel()
+	o := newReadOptions("State", nil, opts)
+	return o.handler(func(w http.ResponseWriter, r *http.Request) error {
 		past, err := pastOf(r)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
-		ctx, done, err := fresh(w, r, o.maxWait)
+		_, f, err := fresh(w, r, log.Store(), o.maxWait)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
-		defer done()
-		loaded, err := loadAllowed(ctx, log, func() S { return initial(r) }, allow, past...)
+		defer f.cancel()
+		loaded, err := loadAllowed(r.Context(), log, f.late, func() S { return initial(r) }, allow, past...)
 		if err != nil {
-			WriteProblem(w, r, err)
-			return
+			return err
 		}
 		w.Header().Set("ETag", etag(loaded.Revision, loaded.Position))
 		w.Header().Set(headerPosition, loaded.Position.String())
 		writeJSON(w, r, http.StatusOK, loaded.State)
+		return nil
 	})
 }
 
-// loadAllowed loads a state for those who may see it.
-func loadAllowed[S decider.State[S, E], E any](ctx context.Context, log *annals.Log[E], initial func() S, allow func(annals.Principal, S) error, opts ...annals.ReadOption) (decider.Loaded[S], error) {
-	if p := annals.AtLeastFrom(ctx); p > 0 {
-		opts = append(opts, annals.AtLeast(p))
+// loadAllowed loads a state for those who may see it. Who may not is not to learn how far it has come either, nor
+// whether the log is late.
+func loadAllowed[S decider.State[S, E], E any](
+	ctx context.Context, log *annals.Log[E], late *projection.LaggingError, initial func() S, allow func(annals.Principal, S) error, past ...annals.ReadOption,
+) (decider.Loaded[S], error) {
+	var untimely error // what is said only to who may see the state
+	if late != nil {
+		untimely, past = late, nil
 	}
-	loaded, err := decider.Load(ctx, log, initial(), opts...)
-	ahead := err
+	loaded, err := decider.Load(ctx, log, initial(), past...)
 	if errors.Is(err, annals.ErrAhead) {
-		// Who may not see the state is not to learn how far it has come either.
+		untimely = err
 		loaded, err = decider.Load(ctx, log, initial())
 	}
 	if err != nil {
@@ -69,8 +68,8 @@ func loadAllowed[S decider.State[S, E], E any](ctx context.Context, log *annals.
 	if err := allow(annals.PrincipalFrom(ctx), loaded.State); err != nil {
 		return decider.Loaded[S]{}, &decider.ForbiddenError{Command: decider.CommandName[S](), Err: err}
 	}
-	if ahead != nil {
-		return decider.Loaded[S]{}, ahead
+	if untimely != nil {
+		return decider.Loaded[S]{}, untimely
 	}
 	if !loaded.Found {
 		return decider.Loaded[S]{}, projection.ErrNotFound

@@ -21,6 +21,7 @@ const (
 var (
 	errForeign   = errors.New("this belongs to another customer")
 	errStaffOnly = errors.New("this is for clerks")
+	errNobody    = errors.New("this is for customers and clerks")
 )
 
 // isStaff: clerks, and admins who may do what clerks may.
@@ -34,10 +35,21 @@ func staffOnly(p annals.Principal) error {
 	return nil
 }
 
-// ownerOrStaff is the rule of what a customer may do with their own. What belongs to nobody, such as an order that does
-// not exist, is not theirs either, so that they do not learn which ids are taken.
+// isCustomer: somebody who may have orders of their own.
+func isCustomer(p annals.Principal) bool { return p.Has(RoleCustomer) && p.ID != "" }
+
+// customerOrStaff is the rule of what belongs to nobody: whoever may have something like it is told that it is not there.
+// Ids of orders are made by the service and cannot be guessed, so it is no secret which are taken.
+func customerOrStaff(p annals.Principal) error {
+	if isStaff(p) || isCustomer(p) {
+		return nil
+	}
+	return errNobody
+}
+
+// ownerOrStaff is the rule of what a customer may do with their own.
 func ownerOrStaff(p annals.Principal, owner string) error {
-	if isStaff(p) || p.Has(RoleCustomer) && p.ID != "" && p.ID == owner {
+	if isStaff(p) || isCustomer(p) && p.ID == owner {
 		return nil
 	}
 	return errForeign

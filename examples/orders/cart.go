@@ -37,6 +37,14 @@ func (c Cart) Evolve(e Event) Cart {
 	return c
 }
 
+// mayBeUsedBy is the rule of who may check a cart out: its customer, and clerks.
+func (c Cart) mayBeUsedBy(p annals.Principal) error {
+	if c.Customer == "" {
+		return customerOrStaff(p)
+	}
+	return ownerOrStaff(p, c.Customer)
+}
+
 // AddProductToCart puts pieces of a product into a customer's cart.
 type AddProductToCart struct {
 	Cart     string `json:"cart"`
@@ -136,9 +144,7 @@ func (c CheckoutCart) Validate() error {
 }
 
 // Authorize wants the cart's customer, or a clerk.
-func (c CheckoutCart) Authorize(p annals.Principal, s Checkout) error {
-	return ownerOrStaff(p, s.Cart.Customer)
-}
+func (c CheckoutCart) Authorize(p annals.Principal, s Checkout) error { return s.Cart.mayBeUsedBy(p) }
 
 // Initial is the cart and the order before anything happened.
 func (c CheckoutCart) Initial() Checkout {

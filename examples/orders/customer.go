@@ -3,6 +3,7 @@ package orders
 import (
 	"net/mail"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
@@ -149,4 +150,5 @@ func (c UpdateProfile) Decide(s Customer) ([]Event, error) {
 func checkName(v *decider.Invalid, name string) {
 	v.Check(strings.TrimSpace(name) != "", "name", "is required")
 	v.Check(utf8.RuneCountInString(name) <= nameMax, "name", "is too long")
+	v.Check(!strings.ContainsFunc(name, unicode.IsControl), "name", "must not hold control characters")
 }

@@ -2,6 +2,7 @@ package orders
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/annalsdb/annals"
@@ -10,35 +11,53 @@ import (
 )
 
 // Demo gives a new store a small history to look at, through the same commands that everybody gives: two customers,
-// deliveries, orders in every status, and a cart that was checked out. It does nothing if the store has events already.
-// The principals are those of [DemoTokens].
-func Demo(ctx context.Context, s *Service) error {
+// deliveries, orders in every status, and a cart that was checked out. The principals are those of [DemoTokens].
+//
+// Each command has an idempotency key of its own, so that a Demo that was cut off is told to its end by the next one, and
+// one that is complete is left as it is. A store that begins with something else is left alone: told is false then. If
+// somebody used the store before the demo was complete, what does not fit any more is left out.
+func Demo(ctx context.Context, s *Service) (told bool, err error) {
+	steps := demo()
 	head, err := s.log.Store().Head(ctx)
 	if err != nil {
-		return fmt.Errorf("orders: demo: %w", err)
+		return false, fmt.Errorf("orders: demo: %w", err)
 	}
 	if head > 0 {
-		return nil
-	}
-	for _, tell := range demo() {
-		if err := tell(ctx, s); err != nil {
-			return fmt.Errorf("orders: demo: %w", err)
+		if begun, err := steps[0](ctx, s, decider.IdempotencyKey(demoKey(0)), decider.DryRun()); !begun {
+			return false, notTheirs(err)
 		}
 	}
-	return nil
+	for i, tell := range steps {
+		if _, err := tell(ctx, s, decider.IdempotencyKey(demoKey(i))); err != nil {
+			return true, notTheirs(err)
+		}
+	}
+	return true, nil
 }
 
-// step is a command of the demo's history.
-type step func(ctx context.Context, s *Service) error
+// demoKey is the idempotency key of a step, by its place in the history.
+func demoKey(i int) string { return fmt.Sprint("demo-", i+1) }
+
+// notTheirs is err, unless it says only that somebody else made another history.
+func notTheirs(err error) error {
+	if err == nil || errors.Is(err, decider.ErrRejected) || errors.Is(err, decider.ErrKeyReused) {
+		return nil
+	}
+	return fmt.Errorf("orders: demo: %w", err)
+}
+
+// step is a command of the demo's history. It reports whether it was given before, under the same key.
+type step func(ctx context.Context, s *Service, opts ...decider.Option) (before bool, err error)
 
 // by is a command that somebody gives.
 func by[C decider.Command[S, Event], S decider.State[S, Event]](p annals.Principal, cmd C) step {
-	return func(ctx context.Context, s *Service) error {
-		_, err := cqrs.Do(annals.WithPrincipal(ctx, p), s.bus, cmd)
-		return err
+	return func(ctx context.Context, s *Service, opts ...decider.Option) (bool, error) {
+		result, err := cqrs.Do(annals.WithPrincipal(ctx, p), s.bus, cmd, opts...)
+		return result.Duplicate, err
 	}
 }
 
+// demo is the history. New steps go to the end: a key is a place in it.
 func demo() []step {
 	clerk := annals.Principal{ID: "clerk", Roles: []string{RoleClerk}}
 	ann := annals.Principal{ID: "customer-1", Roles: []string{RoleCustomer}}

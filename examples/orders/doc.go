@@ -15,8 +15,8 @@
 //   - [CheckoutCart] reads a cart and writes a new order, and closes the cart in the same append;
 //   - [RegisterCustomer] looks at everybody who ever had the e-mail address, by a tag that is a keyed hash of it.
 //
-// stock.go, customer.go, cart.go: the other entities. auth.go: the three rules about who may do what, of which each
-// command names one.
+// stock.go, customer.go, cart.go: the other entities. auth.go: the rules about who may do what, of which each command
+// names one.
 //
 // views.go: the read model, one row for each order with the customer's name joined in, and the queries that it answers;
 // past.go: the same row as it was. service.go puts it together and routes.go gives it URLs; openapi.yaml describes

@@ -24,7 +24,7 @@ func ExampleNew() {
 	}
 	ended := make(chan error)
 	go func() { ended <- service.Run(ctx) }()
-	if err := orders.Demo(ctx, service); err != nil {
+	if _, err := orders.Demo(ctx, service); err != nil {
 		fmt.Println(err)
 	}
 	head, err := store.Head(ctx)

@@ -11,7 +11,7 @@ type PayOrder struct {
 func (c PayOrder) Validate() error { return validateOrder(c.Order) }
 
 // Authorize wants the order's customer, or a clerk.
-func (c PayOrder) Authorize(p annals.Principal, o Order) error { return ownerOrStaff(p, o.Customer) }
+func (c PayOrder) Authorize(p annals.Principal, o Order) error { return o.mayBeUsedBy(p) }
 
 // Initial is the order before anything happened.
 func (c PayOrder) Initial() Order { return Order{ID: c.Order} }
@@ -59,7 +59,7 @@ type CancelOrder struct {
 func (c CancelOrder) Validate() error { return validateOrder(c.Order) }
 
 // Authorize wants the order's customer, or a clerk.
-func (c CancelOrder) Authorize(p annals.Principal, o Order) error { return ownerOrStaff(p, o.Customer) }
+func (c CancelOrder) Authorize(p annals.Principal, o Order) error { return o.mayBeUsedBy(p) }
 
 // Initial is the order before anything happened.
 func (c CancelOrder) Initial() Order { return Order{ID: c.Order} }

@@ -41,7 +41,7 @@ func (c AddItem) Validate() error {
 
 // Authorize wants the order's customer, or a clerk.
 func (c AddItem) Authorize(p annals.Principal, s Adding) error {
-	return ownerOrStaff(p, s.Order.Customer)
+	return s.Order.mayBeUsedBy(p)
 }
 
 // Initial is the order and the product before anything happened.
@@ -79,7 +79,7 @@ func (c RemoveItem) Validate() error {
 }
 
 // Authorize wants the order's customer, or a clerk.
-func (c RemoveItem) Authorize(p annals.Principal, o Order) error { return ownerOrStaff(p, o.Customer) }
+func (c RemoveItem) Authorize(p annals.Principal, o Order) error { return o.mayBeUsedBy(p) }
 
 // Initial is the order before anything happened.
 func (c RemoveItem) Initial() Order { return Order{ID: c.Order} }

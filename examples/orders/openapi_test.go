@@ -72,6 +72,8 @@ type described struct {
 	status                    int
 	brokenPath, brokenBody    string // 422; "" is the path or the body above
 	refusedPath, refusedBody  string // 409, after it was accepted
+	repeatable                bool   // is accepted again instead
+	missingPath               string // 404; "" if nothing has to be there
 	match                     bool   // takes If-Match
 }
 
@@ -112,7 +114,8 @@ func TestTheServiceIsAsDescribed(t *testing.T) {
 
 func commandsOf(a *api) []described {
 	const ann, clerk, tea = "demo-customer-1", "demo-clerk", `{"product":"tea","count":1}`
-	order, other := "/orders/"+a.order(1), "/orders/"+a.order(1)
+	order, other, placed := "/orders/"+a.order(1), "/orders/"+a.order(1), "/orders/"+a.order(1)
+	a.customer1("POST", placed+"/place", "").is(200)
 	return []described{
 		{
 			method: "POST", path: "/stock", token: clerk, status: 200, match: true,
@@ -127,7 +130,7 @@ func commandsOf(a *api) []described {
 		},
 		{
 			method: "PUT", path: "/customers/customer-1/profile", token: clerk, status: 200, match: true,
-			body: `{"name":"Anna"}`, brokenBody: `{}`, refusedPath: "/customers/nobody/profile",
+			body: `{"name":"Anna"}`, brokenBody: `{}`, repeatable: true, missingPath: "/customers/nobody/profile",
 		},
 		{
 			method: "POST", path: "/carts/c/products", token: ann, status: 200, match: true,
@@ -139,14 +142,17 @@ func commandsOf(a *api) []described {
 			body: `{"customer":"customer-3"}`, brokenBody: `{}`, refusedBody: `{"customer":"customer-4"}`,
 		},
 		{
-			method: "POST", path: order + "/items", token: ann, status: 200, match: true,
+			method: "POST", path: order + "/items", token: ann, status: 200, match: true, missingPath: "/orders/none/items",
 			body: tea, brokenBody: `{"product":"tea"}`, refusedBody: `{"product":"gold","count":1}`,
 		},
-		{method: "DELETE", path: order + "/items/tea", token: ann, status: 200, match: true, brokenPath: order + "/items/a%20b"},
-		{method: "POST", path: other + "/place", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/place"},
-		{method: "POST", path: other + "/pay", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/pay"},
-		{method: "POST", path: other + "/ship", token: clerk, status: 200, match: true, brokenPath: "/orders/a%20b/ship"},
-		{method: "POST", path: order + "/cancel", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/cancel"},
+		{
+			method: "DELETE", path: order + "/items/tea", token: ann, status: 200, match: true,
+			brokenPath: order + "/items/a%20b", refusedPath: placed + "/items/tea", missingPath: order + "/items/tea",
+		},
+		{method: "POST", path: other + "/place", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/place", missingPath: "/orders/none/place"},
+		{method: "POST", path: other + "/pay", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/pay", missingPath: "/orders/none/pay"},
+		{method: "POST", path: other + "/ship", token: clerk, status: 200, match: true, brokenPath: "/orders/a%20b/ship", missingPath: "/orders/none/ship"},
+		{method: "POST", path: order + "/cancel", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/cancel", missingPath: "/orders/none/cancel"},
 	}
 }
 
@@ -156,11 +162,21 @@ func checkCommand(t *testing.T, a *api, store *faulty, c described) {
 	store.during(errBurns, func() { c.send(a, 500) })
 	store.during(annals.ErrOverloaded, func() { c.send(a, 503) })
 	store.during(unknown, func() { c.send(a, 504) })
+	if c.repeatable { // no rule is against it; others may be in its way
+		store.during(annals.ErrConflict, func() { c.send(a, 409) })
+	}
 	if c.match {
 		c.send(a, 412, header{"If-Match", `"99"`})
 	}
 	c.send(a, c.status)
-	c.with(c.refusedPath, c.refusedBody).send(a, 409)
+	if c.repeatable {
+		c.send(a, c.status)
+	} else {
+		c.with(c.refusedPath, c.refusedBody).send(a, 409)
+	}
+	if c.missingPath != "" {
+		c.with(c.missingPath, "").send(a, 404)
+	}
 	a.send("demo-customer-2", c.method, c.path, c.body).is(403)
 	a.send("", c.method, c.path, c.body).is(401)
 	a.send("demo-nobody", c.method, c.path, c.body).is(401)
@@ -185,8 +201,12 @@ func checkReads(t *testing.T, a *api, store *faulty) {
 	a.customer2("GET", "/orders?customer=customer-1", "").is(403)
 	a.customer2("GET", order, "").is(403)
 	a.customer2("GET", history, "").is(403)
-	a.clerk("GET", "/orders/none", "").is(404)
-	a.clerk("GET", "/orders/none/history", "").is(404)
+	for _, token := range []string{"demo-customer-1", "demo-clerk"} {
+		a.send(token, "GET", "/orders/none", "").is(404)
+		a.send(token, "GET", "/orders/none/history", "").is(404)
+	}
+	a.customer1("GET", order, "", header{"If-None-Match", a.customer1("GET", order, "", last.after()).header.Get("ETag")}).is(304)
+	a.customer1("GET", "/orders/a%0Ab/history", "").is(422)
 	a.customer1("GET", "/orders?limit=0", "").is(422)
 	a.customer1("GET", order+"?revision=1&at=2026-01-01T00:00:00Z", "").is(422)
 

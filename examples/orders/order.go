@@ -19,6 +19,8 @@ const (
 	StatusCancelled Status = "cancelled"
 )
 
+var statuses = []Status{StatusOpen, StatusPlaced, StatusPaid, StatusShipped, StatusCancelled}
+
 // The rules of orders.
 const (
 	ErrOrderExists    = decider.Rule("order exists already")
@@ -71,6 +73,14 @@ func (e OrderPlaced) order() string    { return e.Order }
 func (e OrderPaid) order() string      { return e.Order }
 func (e OrderShipped) order() string   { return e.Order }
 func (e OrderCancelled) order() string { return e.Order }
+
+// mayBeUsedBy is the rule of who may see and change an order: its customer, and clerks.
+func (o Order) mayBeUsedBy(p annals.Principal) error {
+	if o.Status == "" {
+		return customerOrStaff(p)
+	}
+	return ownerOrStaff(p, o.Customer)
+}
 
 // mayChange says what is against another item.
 func (o Order) mayChange() error { return o.in(ErrNotOpen, StatusOpen) }

@@ -45,7 +45,7 @@ func (c PlaceOrder) Validate() error { return validateOrder(c.Order) }
 
 // Authorize wants the order's customer, or a clerk.
 func (c PlaceOrder) Authorize(p annals.Principal, s Placing) error {
-	return ownerOrStaff(p, s.Order.Customer)
+	return s.Order.mayBeUsedBy(p)
 }
 
 // Initial is the order before anything happened.

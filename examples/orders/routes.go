@@ -9,22 +9,22 @@ import (
 
 // routes are the URLs. A wildcard fills the field of its name.
 func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, error)) http.Handler {
-	b := s.bus
+	b, unknownOrder := s.bus, rest.NotFound(ErrUnknownOrder)
 	mux := http.NewServeMux()
 
 	mux.Handle("POST /orders", rest.Command[CreateOrder](b, rest.NewID("order"), rest.Fill("customer", customerOf), rest.Created("/orders/{order}")))
-	mux.Handle("GET /orders", rest.Query[ListOrders, OrderPage](b))
-	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, OrderView](b))
+	mux.Handle("GET /orders", rest.Query[ListOrders, OrderPage](b, rest.Position(func(p OrderPage) annals.Position { return p.Position })))
+	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, OrderView](b, rest.Revision(func(o OrderView) annals.Revision { return o.Revision })))
 	mux.Handle("GET /orders/{order}/history", rest.History(s.log, orderIn, maySee))
-	mux.Handle("POST /orders/{order}/items", rest.Command[AddItem](b))
-	mux.Handle("DELETE /orders/{order}/items/{product}", rest.Command[RemoveItem](b))
-	mux.Handle("POST /orders/{order}/place", rest.Command[PlaceOrder](b))
-	mux.Handle("POST /orders/{order}/pay", rest.Command[PayOrder](b))
-	mux.Handle("POST /orders/{order}/ship", rest.Command[ShipOrder](b))
-	mux.Handle("POST /orders/{order}/cancel", rest.Command[CancelOrder](b))
+	mux.Handle("POST /orders/{order}/items", rest.Command[AddItem](b, unknownOrder))
+	mux.Handle("DELETE /orders/{order}/items/{product}", rest.Command[RemoveItem](b, rest.NotFound(ErrUnknownOrder, ErrNoSuchItem)))
+	mux.Handle("POST /orders/{order}/place", rest.Command[PlaceOrder](b, unknownOrder))
+	mux.Handle("POST /orders/{order}/pay", rest.Command[PayOrder](b, unknownOrder))
+	mux.Handle("POST /orders/{order}/ship", rest.Command[ShipOrder](b, unknownOrder))
+	mux.Handle("POST /orders/{order}/cancel", rest.Command[CancelOrder](b, unknownOrder))
 
 	mux.Handle("POST /customers", rest.Command[RegisterCustomer](b, rest.Fill("customer", customerOf), rest.Created("/customers/{customer}/profile")))
-	mux.Handle("PUT /customers/{customer}/profile", rest.Command[UpdateProfile](b))
+	mux.Handle("PUT /customers/{customer}/profile", rest.Command[UpdateProfile](b, rest.NotFound(ErrUnknownCustomer)))
 
 	mux.Handle("POST /carts/{cart}/products", rest.Command[AddProductToCart](b, rest.Fill("customer", customerOf)))
 	mux.Handle("POST /carts/{cart}/checkout", rest.Command[CheckoutCart](b, rest.NewID("order"), rest.Created("/orders/{order}")))
@@ -32,7 +32,7 @@ func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, err
 	mux.Handle("POST /stock", rest.Command[ReceiveStock](b))
 
 	all := http.NewServeMux()
-	all.Handle("/", rest.Authenticate(authenticate)(mux))
+	all.Handle("/", rest.Authenticate(authenticate)(rest.Routes(mux)))
 	all.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	all.HandleFunc("GET /readyz", s.readyz)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -50,4 +50,4 @@ func (s *Service) readyz(w http.ResponseWriter, r *http.Request) {
 
 func orderIn(r *http.Request) Order { return Order{ID: r.PathValue("order")} }
 
-func maySee(p annals.Principal, o Order) error { return ownerOrStaff(p, o.Customer) }
+func maySee(p annals.Principal, o Order) error { return o.mayBeUsedBy(p) }

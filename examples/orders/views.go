@@ -1,8 +1,10 @@
 package orders
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -81,8 +83,26 @@ type GetOrder struct {
 	At       *time.Time       `json:"at"`
 }
 
-// Authorize wants the order's customer, or a clerk.
-func (GetOrder) Authorize(p annals.Principal, o OrderView) error { return ownerOrStaff(p, o.Customer) }
+// Validate checks the parameters.
+func (q GetOrder) Validate() error {
+	var v decider.Invalid
+	checkID(&v, "order", q.Order)
+	v.Check(q.Revision == nil || *q.Revision != annals.NoRevision, "revision", "is too large")
+	v.Check(q.At == nil || !q.At.IsZero(), "at", "is no time at all") // to the log it means: now
+	v.Check(q.Revision == nil || q.At == nil, "at", "cannot be given together with revision")
+	return v.Err()
+}
+
+// Authorize wants the order's customer, or a clerk. If the order was not there yet, the answer says whose it became, so
+// that others do not learn how far it has come.
+func (q GetOrder) Authorize(p annals.Principal, o OrderView) error {
+	return Order{ID: q.Order, Customer: o.Customer, Status: o.Status}.mayBeUsedBy(p)
+}
+
+const (
+	pageDefault = 20
+	pageMax     = 100
+)
 
 // ListOrders asks for a page of orders, the newest first. Customers get their own.
 type ListOrders struct {
@@ -112,12 +132,18 @@ type OrderSummary struct {
 	CreatedAt    time.Time `json:"createdAt"`
 }
 
+// Validate checks the parameters.
+func (q ListOrders) Validate() error {
+	var v decider.Invalid
+	v.Check(q.Status == "" || slices.Contains(statuses, q.Status), "status", "must be open, placed, paid, shipped or cancelled")
+	v.Check(q.Limit == nil || *q.Limit >= 1 && *q.Limit <= pageMax, "limit", fmt.Sprintf("must be from 1 to %d", pageMax))
+	return v.Err()
+}
+
 // Authorize lets customers neither ask for others' orders nor see one.
 func (q ListOrders) Authorize(p annals.Principal, page OrderPage) error {
-	if q.Customer != "" {
-		if err := ownerOrStaff(p, q.Customer); err != nil {
-			return err
-		}
+	if err := ownerOrStaff(p, cmp.Or(q.Customer, p.ID)); err != nil {
+		return err
 	}
 	for _, o := range page.Orders {
 		if err := ownerOrStaff(p, o.Customer); err != nil {
@@ -127,28 +153,8 @@ func (q ListOrders) Authorize(p annals.Principal, page OrderPage) error {
 	return nil
 }
 
-const (
-	pageDefault = 20
-	pageMax     = 100
-)
-
-// validate checks the parameters.
-func (q ListOrders) validate() error {
-	var v decider.Invalid
-	switch q.Status {
-	case "", StatusOpen, StatusPlaced, StatusPaid, StatusShipped, StatusCancelled:
-	default:
-		v.Check(false, "status", "must be open, placed, paid, shipped or cancelled")
-	}
-	v.Check(q.Limit == nil || *q.Limit >= 1 && *q.Limit <= pageMax, "limit", fmt.Sprintf("must be from 1 to %d", pageMax))
-	return v.Err()
-}
-
 // answerList answers ListOrders from the read model.
 func (s *Service) answerList(ctx context.Context, q ListOrders) (OrderPage, error) {
-	if err := q.validate(); err != nil {
-		return OrderPage{}, err
-	}
 	if p := annals.PrincipalFrom(ctx); q.Customer == "" && !isStaff(p) {
 		q.Customer = p.ID
 	}
