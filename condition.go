@@ -85,21 +85,21 @@ func (c Condition) String() string {
 	return "unknown condition"
 }
 
-func (c Condition) check(what string, limits Limits) error {
+func (c Condition) check(at place, limits Limits) error {
 	switch c.kind {
 	case KindStreamAt, KindNoStream, KindStreamExists:
 		if c.stream == "" {
-			return invalid(what, "a revision condition on the stream \"\"")
+			return invalid(at.String(), "a revision condition on the stream \"\"")
 		}
 		if c.kind == KindStreamAt && c.revision == NoRevision {
-			return invalid(what, "NoRevision is no revision: use NoStream")
+			return invalid(at.String(), "NoRevision is no revision: use NoStream")
 		}
-		return checkName(what+": stream", c.stream, limits.StreamBytes)
+		return checkName(at.of("stream"), c.stream, limits.StreamBytes)
 	case KindNoneSince:
 		if err := c.query.Check(limits); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+			return fmt.Errorf("%s: %w", at, err)
 		}
 		return nil
 	}
-	return invalid(what, fmt.Sprintf("unknown condition kind %d", c.kind))
+	return invalid(at.String(), fmt.Sprintf("unknown condition kind %d", c.kind))
 }

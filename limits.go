@@ -3,6 +3,7 @@ package annals
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -70,7 +71,7 @@ func CheckAppend(events []Event, conds []Condition, limits Limits, system bool) 
 	var ids map[idKey]bool
 	for i := range events {
 		e := &events[i]
-		if err := checkEvent(fmt.Sprintf("event %d", i), e, limits, system); err != nil {
+		if err := checkEvent(place{thing: "event", index: i}, e, limits, system); err != nil {
 			return err
 		}
 		size += eventBytes(e)
@@ -82,7 +83,7 @@ func CheckAppend(events []Event, conds []Condition, limits Limits, system bool) 
 		}
 		k := idKey{e.Stream, e.ID}
 		if ids[k] {
-			return invalid(fmt.Sprintf("event %d", i), fmt.Sprintf("the id %s is in this append already, in the same stream", e.ID))
+			return invalid(place{thing: "event", index: i}.String(), fmt.Sprintf("the id %s is in this append already, in the same stream", e.ID))
 		}
 		ids[k] = true
 	}
@@ -100,15 +101,15 @@ type idKey struct {
 func checkConditions(conds []Condition, limits Limits) error {
 	streams := map[string]bool{}
 	for i, c := range conds {
-		what := fmt.Sprintf("condition %d", i)
-		if err := c.check(what, limits); err != nil {
+		at := place{thing: "condition", index: i}
+		if err := c.check(at, limits); err != nil {
 			return err
 		}
 		if c.stream == "" {
 			continue
 		}
 		if streams[c.stream] {
-			return invalid(what, fmt.Sprintf("a second revision condition on stream %s", c.stream))
+			return invalid(at.String(), fmt.Sprintf("a second revision condition on stream %s", c.stream))
 		}
 		streams[c.stream] = true
 	}
@@ -123,50 +124,68 @@ func eventBytes(e *Event) int {
 	return n
 }
 
-func checkEvent(what string, e *Event, limits Limits, system bool) error {
-	if err := checkName(what+": type", e.Type, limits.TypeBytes); err != nil {
+// place is where in a call something is wrong. Its text is made only if something is.
+type place struct {
+	thing string // "event", "condition", "query item"
+	index int
+	part  string // of the thing; may be empty
+}
+
+func (p place) String() string {
+	s := p.thing + " " + strconv.Itoa(p.index)
+	if p.part != "" {
+		s += ": " + p.part
+	}
+	return s
+}
+
+// of is a part of what stands at p.
+func (p place) of(part string) place { return place{p.thing, p.index, part} }
+
+func checkEvent(at place, e *Event, limits Limits, system bool) error {
+	if err := checkName(at.of("type"), e.Type, limits.TypeBytes); err != nil {
 		return err
 	}
 	if e.Stream != "" {
-		if err := checkName(what+": stream", e.Stream, limits.StreamBytes); err != nil {
+		if err := checkName(at.of("stream"), e.Stream, limits.StreamBytes); err != nil {
 			return err
 		}
 	}
 	if len(e.Tags) > limits.EventTags {
-		return &LimitError{What: what, Unit: "tags", Limit: limits.EventTags, Actual: len(e.Tags)}
+		return &LimitError{What: at.String(), Unit: "tags", Limit: limits.EventTags, Actual: len(e.Tags)}
 	}
 	for i, t := range e.Tags {
-		if err := checkName(what+": tag", t, limits.TagBytes); err != nil {
+		if err := checkName(at.of("tag"), t, limits.TagBytes); err != nil {
 			return err
 		}
 		if slices.Contains(e.Tags[:i], t) {
-			return invalid(what, fmt.Sprintf("the tag %q twice", t))
+			return invalid(at.String(), fmt.Sprintf("the tag %q twice", t))
 		}
 	}
 	if e.ContentType != "" {
-		if err := checkName(what+": content type", e.ContentType, limits.TypeBytes); err != nil {
+		if err := checkName(at.of("content type"), e.ContentType, limits.TypeBytes); err != nil {
 			return err
 		}
 	}
 	if n := len(e.Data) + len(e.Metadata); n > limits.EventBytes {
-		return &LimitError{What: what, Unit: "bytes of data and metadata", Limit: limits.EventBytes, Actual: n}
+		return &LimitError{What: at.String(), Unit: "bytes of data and metadata", Limit: limits.EventBytes, Actual: n}
 	}
 	if !system && e.IsSystem() {
-		return &InvalidError{What: what, Problem: "names beginning with \"$\" are the system's: see System", reserved: true}
+		return &InvalidError{What: at.String(), Problem: "names beginning with \"$\" are the system's: see System", reserved: true}
 	}
 	return nil
 }
 
-func checkName(what, name string, limit int) error {
+func checkName(at place, name string, limit int) error {
 	switch {
 	case name == "":
-		return invalid(what, "empty")
+		return invalid(at.String(), "empty")
 	case len(name) > limit:
-		return &LimitError{What: what, Unit: "bytes", Limit: limit, Actual: len(name)}
+		return &LimitError{What: at.String(), Unit: "bytes", Limit: limit, Actual: len(name)}
 	case !utf8.ValidString(name):
-		return invalid(what, fmt.Sprintf("%q is not valid UTF-8", name))
+		return invalid(at.String(), fmt.Sprintf("%q is not valid UTF-8", name))
 	case strings.ContainsFunc(name, unicode.IsControl):
-		return invalid(what, fmt.Sprintf("%q has a control character", name))
+		return invalid(at.String(), fmt.Sprintf("%q has a control character", name))
 	}
 	return nil
 }

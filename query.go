@@ -204,7 +204,7 @@ func (q Query) Check(limits Limits) error {
 	terms := 0
 	for i, it := range q.items {
 		terms += it.terms()
-		if err := it.check(fmt.Sprintf("query item %d", i), q.system, limits); err != nil {
+		if err := it.check(place{thing: "query item", index: i}, q.system, limits); err != nil {
 			return err
 		}
 	}
@@ -227,12 +227,12 @@ func (it Item) terms() int {
 	return n
 }
 
-func (it Item) check(what string, system bool, limits Limits) error {
+func (it Item) check(at place, system bool, limits Limits) error {
 	name := func(kind, s string, limit int) error {
 		if isSystemName(s) && !system {
-			return &InvalidError{What: what + ": " + kind, Problem: fmt.Sprintf("%q is a system name: add WithSystem()", s), reserved: true}
+			return &InvalidError{What: at.of(kind).String(), Problem: fmt.Sprintf("%q is a system name: add WithSystem()", s), reserved: true}
 		}
-		return checkName(what+": "+kind, s, limit)
+		return checkName(at.of(kind), s, limit)
 	}
 	for _, t := range it.Types {
 		if err := name("type", t, limits.TypeBytes); err != nil {
