@@ -7,11 +7,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockFile locks one byte far behind the process id, which others may so still read.
+// lockedByte is far behind the process id, which others may so still read.
+const lockedByte = 1 << 30
+
 func lockFile(f *os.File) error {
-	const far = 1 << 30
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY,
-		0, 1, 0, &windows.Overlapped{Offset: far})
+		0, 1, 0, &windows.Overlapped{Offset: lockedByte})
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return ErrLocked
 	}
@@ -19,4 +20,8 @@ func lockFile(f *os.File) error {
 		return &os.PathError{Op: "LockFileEx", Path: f.Name(), Err: err}
 	}
 	return nil
+}
+
+func unlockFile(f *os.File) error {
+	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &windows.Overlapped{Offset: lockedByte})
 }

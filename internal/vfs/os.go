@@ -96,8 +96,13 @@ func (OS) Lock(name string) (io.Closer, error) {
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
 	}
-	return f, nil
+	return heldLock{f}, nil
 }
+
+// heldLock gives the lock up itself: a child that is just being forked still has the file open.
+type heldLock struct{ *os.File }
+
+func (l heldLock) Close() error { return errors.Join(unlockFile(l.File), l.File.Close()) }
 
 // translate makes a full disk recognizable on every system.
 func translate(err error) error {
