@@ -50,8 +50,8 @@ func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
 // SegmentBytes is the size up to which the files of the log grow. By default 64 MiB.
 func SegmentBytes(n int64) Option { return func(o *options) { o.segmentBytes = n } }
 
-// Clock is where the time of events comes from, instead of the wall clock. A clock that goes back is held at the last
-// time it gave.
+// Clock is where the time of events comes from, instead of the wall clock. It is called concurrently. A clock that goes
+// back is held at the last time it gave.
 func Clock(now func() time.Time) Option { return func(o *options) { o.clock = now } }
 
 // Store is an [annals.Store] in a directory. Make one with [Open]. It may be used concurrently.

@@ -84,6 +84,7 @@ type request struct {
 
 	// state is guarded by the sequencer's lock.
 	state   state
+	gone    bool          // the caller has left
 	offered bool          // the baton is in its channel
 	baton   chan struct{} // with room for one
 	result  chan verdict  // with room for one

@@ -33,7 +33,11 @@ func (s *Store) commit(ctx context.Context, batch []*request) bool {
 		q.decide(p.parked, verdict{again: true})
 		return true
 	}
-	return s.settle(ctx, p, s.journal.CompareAppend(ctx, q.end.ref, p.bytes))
+	if !s.settle(ctx, p, s.journal.CompareAppend(ctx, q.end.ref, p.bytes)) {
+		return false
+	}
+	q.delta.forget()
+	return true
 }
 
 // pack is phase 2, and builds the frame.

@@ -3,6 +3,7 @@ package engine
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -21,7 +22,8 @@ type Config struct {
 	Records journal.Records
 	// Identity says whose log it is, as the journal knows it.
 	Identity journal.Identity
-	// Clock is where the time of events comes from. Required. A clock that goes back is held at the last time it gave.
+	// Clock is where the time of events comes from. Required, and called concurrently. A clock that goes back is held at
+	// the last time it gave.
 	Clock func() time.Time
 	// Random is where ids and blinds come from. Required, and must be fit for secrets.
 	Random io.Reader
@@ -36,8 +38,8 @@ type Config struct {
 	Limits annals.Limits
 	// FrameBytes and FrameEvents are the size at which a frame takes no further append. By default 512 KiB and 1,000.
 	FrameBytes, FrameEvents int
-	// QueueAppends and QueueBytes bound what waits for the sequencer; past them appends are [annals.ErrOverloaded]. By
-	// default 4,096 and 64 MiB.
+	// QueueAppends and QueueBytes bound what waits for the sequencer; once that much waits, appends are
+	// [annals.ErrOverloaded]. By default 4,096 and 64 MiB.
 	QueueAppends, QueueBytes int
 }
 
@@ -59,6 +61,9 @@ func (c Config) complete() (Config, error) {
 	if c.Limits == (annals.Limits{}) {
 		c.Limits = formatLimits(frameBytesMax(c.Journal))
 	}
+	if err := checkLimits(c.Limits); err != nil {
+		return Config{}, err
+	}
 	for _, d := range []struct {
 		value    *int
 		standard int
@@ -72,7 +77,33 @@ func (c Config) complete() (Config, error) {
 			*d.value = d.standard
 		}
 	}
+	c.FrameBytes = min(c.FrameBytes, frameBytesMax(c.Journal)-frame.HeaderBytes)
 	return c, nil
+}
+
+// checkLimits refuses limits under which events would be accepted that a record has no room for.
+func checkLimits(l annals.Limits) error {
+	most := annals.Limits{
+		EventBytes: 16 << 20, AppendBytes: 64 << 20, AppendEvents: 100_000,
+		TypeBytes: 32 << 10, StreamBytes: 32 << 10, TagBytes: 32 << 10, EventTags: 255,
+	}
+	for _, c := range []struct {
+		what         string
+		limit, holds int
+	}{
+		{"EventBytes", l.EventBytes, most.EventBytes},
+		{"AppendBytes", l.AppendBytes, most.AppendBytes},
+		{"AppendEvents", l.AppendEvents, most.AppendEvents},
+		{"TypeBytes", l.TypeBytes, most.TypeBytes},
+		{"StreamBytes", l.StreamBytes, most.StreamBytes},
+		{"TagBytes", l.TagBytes, most.TagBytes},
+		{"EventTags", l.EventTags, most.EventTags},
+	} {
+		if c.limit > c.holds {
+			return fmt.Errorf("engine: Limits.%s is %d, and the format has room for %d", c.what, c.limit, c.holds)
+		}
+	}
+	return nil
 }
 
 // formatLimits are those of the format, cut down for a journal that takes small frames only. Half of a frame is left

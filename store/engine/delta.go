@@ -23,14 +23,28 @@ type idKey struct {
 	id     annals.ID
 }
 
+// deltaEventsMax is the largest delta whose memory is kept for the next frame: to clear a map takes as long as it ever
+// was large.
+const deltaEventsMax = 4096
+
+// reset begins a frame whose first event has this position.
 func (d *delta) reset(first uint64) {
+	d.forget()
 	d.first = first
-	clear(d.entries)
-	d.entries = d.entries[:0]
-	d.index, d.count, d.idCount = nil, 0, 0
 	if d.revisions == nil {
 		d.revisions, d.ids = map[string]annals.Revision{}, map[idKey]struct{}{}
 	}
+}
+
+// forget lets go of the events: their data is the callers'.
+func (d *delta) forget() {
+	if len(d.entries) > deltaEventsMax {
+		*d = delta{}
+		return
+	}
+	clear(d.entries)
+	d.entries = d.entries[:0]
+	d.index, d.count, d.idCount = nil, 0, 0
 	clear(d.revisions)
 	clear(d.ids)
 }

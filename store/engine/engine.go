@@ -121,7 +121,7 @@ func (s *Store) Stats() Stats {
 	x := s.index
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	st.Head, st.Frame = annals.Position(x.head), x.frame
+	st.Head, st.Frame = annals.Position(x.head.Load()), x.frame
 	st.Streams, st.Categories, st.Types, st.Tags = len(x.streams), len(x.categories), len(x.types), len(x.tags)
 	st.Lost = append(st.Lost, x.lost...)
 	return st

@@ -58,16 +58,12 @@ func (v *evaluation) lookUp(ctx context.Context, r *request, i int) (annals.Reco
 		return annals.Recorded{}, false, nil
 	}
 	e := &r.events[i]
-	for _, p := range v.store.index.withID(e.ID, 0, v.head) {
-		stored, err := v.store.records.Record(ctx, annals.Position(p))
-		if err != nil {
-			return annals.Recorded{}, false, err
-		}
-		if stored.Stream == e.Stream && stored.ID == e.ID {
-			return stored.Recorded, true, nil
-		}
+	p := v.store.index.stored(e.ID, e.Stream, 0, v.head)
+	if p == 0 {
+		return annals.Recorded{}, false, nil
 	}
-	return annals.Recorded{}, false, nil
+	stored, err := v.store.records.Record(ctx, annals.Position(p))
+	return stored.Recorded, err == nil, err
 }
 
 // check evaluates all conditions.
@@ -158,7 +154,7 @@ func (x *index) affects(r *request, after, upto uint64) bool {
 		return false
 	}
 	for i := range r.events {
-		if !r.made(i) && len(x.withID(r.events[i].ID, after, upto)) > 0 {
+		if !r.made(i) && x.stored(r.events[i].ID, r.events[i].Stream, after, upto) > 0 {
 			return true
 		}
 	}

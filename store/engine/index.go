@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -17,8 +18,9 @@ import (
 //
 // Lists only grow. Whoever has taken a list under the lock may go on reading that much of it without.
 type index struct {
-	mu         sync.RWMutex
-	head       uint64
+	mu sync.RWMutex
+	// head is written under the lock. Whoever reads with it sees nothing past it, though more may be indexed already.
+	head       atomic.Uint64
 	frame      uint64 // the number of the frame that holds the head
 	types      lists
 	tags       lists
@@ -26,6 +28,7 @@ type index struct {
 	streams    map[string]*stream
 	ids        map[annals.ID]uint64   // the first event with this id
 	idsMore    map[annals.ID][]uint64 // the others, in other streams
+	streamless []uint64               // the events without a stream
 	system     []uint64               // the events that are hidden from most
 	frames     []frameEnd
 	lost       []*annals.DataLossError // positions that cannot be read, ascending, each with First and Last
@@ -78,19 +81,38 @@ func newIndex() *index {
 	}
 }
 
-// publish adds a frame's events after the head, or after a gap that is lost, and makes them visible.
+// publishAtOnce is how many events are indexed under one lock, so that readers do not wait for all of a large frame.
+const publishAtOnce = 1000
+
+// publish adds a frame's events after the head, or after a gap that is lost, and makes them visible together.
 func (x *index) publish(entries []entry, h *frame.Header) {
+	p := uint64(h.FirstPosition)
+	for part := range slices.Chunk(entries, publishAtOnce) {
+		x.addAll(part, p)
+		p += uint64(len(part))
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.frame = h.Seq
+	if n := len(x.frames); n > 0 && x.frames[n-1].nanos == h.Time.UnixNano() {
+		x.frames[n-1].last = uint64(h.LastPosition())
+	} else {
+		x.frames = append(x.frames, frameEnd{nanos: h.Time.UnixNano(), last: uint64(h.LastPosition())})
+	}
+	x.advanceLocked(uint64(h.LastPosition()))
+}
+
+func (x *index) addAll(entries []entry, first uint64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i, e := range entries {
-		x.add(e, uint64(h.FirstPosition)+uint64(i))
+		x.add(e, first+uint64(i))
 	}
-	x.head, x.frame = uint64(h.LastPosition()), h.Seq
-	if n := len(x.frames); n > 0 && x.frames[n-1].nanos == h.Time.UnixNano() {
-		x.frames[n-1].last = x.head
-	} else {
-		x.frames = append(x.frames, frameEnd{nanos: h.Time.UnixNano(), last: x.head})
-	}
+}
+
+// advanceLocked moves the head and wakes who waits for it.
+func (x *index) advanceLocked(head uint64) {
+	x.head.Store(head)
 	if x.changed != nil {
 		close(x.changed)
 		x.changed = nil
@@ -113,6 +135,8 @@ func (x *index) add(e entry, p uint64) {
 	}
 	if e.event.Stream != "" {
 		x.addToStream(e, p)
+	} else {
+		x.streamless = append(x.streamless, p)
 	}
 }
 
@@ -166,7 +190,7 @@ func (x *index) lose(e *annals.DataLossError) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.lost = append(x.lost, e)
-	x.head = max(x.head, uint64(e.Last))
+	x.advanceLocked(max(x.head.Load(), uint64(e.Last)))
 }
 
 // firstLost is the first loss that a read of (after, upto] meets.
@@ -186,11 +210,7 @@ func (x *index) firstLost(after, upto uint64, backwards bool) *annals.DataLossEr
 	return found
 }
 
-func (x *index) visible() uint64 {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.head
-}
+func (x *index) visible() uint64 { return x.head.Load() }
 
 // watch is the head, and a channel that is closed when it grows.
 func (x *index) watch() (uint64, <-chan struct{}) {
@@ -199,21 +219,24 @@ func (x *index) watch() (uint64, <-chan struct{}) {
 	if x.changed == nil {
 		x.changed = make(chan struct{})
 	}
-	return x.head, x.changed
+	return x.head.Load(), x.changed
 }
 
-// at is the last position that had been written at t.
-func (x *index) at(t time.Time) uint64 {
+// at is the last position that had been written at t. If what is lost hides that, it is an error.
+func (x *index) at(t time.Time) (uint64, *annals.DataLossError) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	i := sort.Search(len(x.frames), func(i int) bool { return time.Unix(0, x.frames[i].nanos).After(t) })
-	switch {
-	case i == len(x.frames):
-		return x.head
-	case i == 0:
-		return 0
+	p := uint64(0)
+	if i > 0 {
+		p = x.frames[i-1].last
 	}
-	return x.frames[i-1].last
+	for _, l := range x.lost {
+		if uint64(l.First) == p+1 { // nothing tells when that was written
+			return 0, l
+		}
+	}
+	return p, nil
 }
 
 // last is the last revision of a stream, up to a position.
@@ -260,13 +283,42 @@ func (x *index) from(name string, r annals.Revision, upto uint64) []uint64 {
 	return within(s.positions[s.place(r):], 0, upto)
 }
 
-// withID is the positions of events that have this id, in whatever stream, in (after, upto].
-func (x *index) withID(id annals.ID, after, upto uint64) []uint64 {
+// stored is the position in (after, upto] of the event with this id in this stream, 0 if there is none.
+func (x *index) stored(id annals.ID, stream string, after, upto uint64) uint64 {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return within(x.withIDLocked(id), after, upto)
+	first, known := x.ids[id]
+	if !known {
+		return 0
+	}
+	inStream := within(x.inStreamLocked(stream), after, upto)
+	if _, found := slices.BinarySearch(inStream, first); found {
+		return first
+	}
+	short, long := within(x.idsMore[id], after, upto), inStream
+	if len(short) > len(long) {
+		short, long = long, short
+	}
+	for _, p := range short {
+		if _, found := slices.BinarySearch(long, p); found {
+			return p
+		}
+	}
+	return 0
 }
 
+// inStreamLocked is the positions of a stream's events, or of those without a stream.
+func (x *index) inStreamLocked(stream string) []uint64 {
+	if stream == "" {
+		return x.streamless
+	}
+	if s := x.streams[stream]; s != nil {
+		return s.positions
+	}
+	return nil
+}
+
+// withIDLocked is the positions of events that have this id, in whatever stream.
 func (x *index) withIDLocked(id annals.ID) []uint64 {
 	p, known := x.ids[id]
 	if !known {

@@ -91,8 +91,13 @@ func (s *Store) resend(ctx context.Context, p *pending) (done bool, err error) {
 	case err == nil:
 		s.publish(*p)
 		return true, nil
-	case errors.Is(err, journal.ErrStopped):
+	case errors.Is(err, journal.ErrStopped), errors.Is(err, annals.ErrReadOnly):
 		s.fail(ctx, *p, err)
+		return true, nil
+	case errors.Is(err, journal.ErrFull), errors.Is(err, journal.ErrTooLarge), errors.Is(err, annals.ErrNotWritten):
+		// Should the first try arrive late, the next frame finds that the journal has moved.
+		s.sequencer.decide(p.staged, verdict{err: &annals.OutcomeError{Unknown: true, Cause: err}})
+		s.sequencer.decide(p.parked, verdict{again: true})
 		return true, nil
 	}
 	return false, err
@@ -110,8 +115,8 @@ func (s *Store) overtaken(ctx context.Context, p *pending) (done bool, err error
 		return false, err
 	case p.found:
 		s.acknowledge(*p)
-	case s.sequencer.refusal() != nil && !s.closed.Load(): // its place is lost
-		s.sequencer.decide(p.staged, verdict{err: &annals.OutcomeError{Unknown: true, Cause: s.sequencer.refusal()}})
+	case s.sequencer.stats().ReadOnly != nil: // its place is lost
+		s.sequencer.decide(p.staged, verdict{err: &annals.OutcomeError{Unknown: true, Cause: s.sequencer.stats().ReadOnly}})
 		s.sequencer.decide(p.parked, verdict{again: true})
 	default:
 		s.sequencer.decide(p.staged, verdict{again: true})

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/annalsdb/annals"
@@ -74,7 +76,7 @@ func (q *sequencer) admitLocked(r *request, c *Config) error {
 	if err := q.refusalLocked(); err != nil {
 		return err
 	}
-	if len(q.queue) > 0 && (len(q.queue) >= c.QueueAppends || q.bytes+len(r.records) > c.QueueBytes) {
+	if len(q.queue) >= c.QueueAppends || q.bytes >= c.QueueBytes { // so that the largest append gets in too
 		return annals.ErrOverloaded
 	}
 	r.state = queued
@@ -92,6 +94,7 @@ func (s *Store) abandon(ctx context.Context, r *request) verdict {
 		return <-r.result
 	}
 	outcome := &annals.OutcomeError{Unknown: r.state == packed, Cause: contextEnd(ctx)}
+	r.gone = true // should it come back to the queue, nobody would take the baton
 	if r.state == queued {
 		q.removeLocked(r)
 	}
@@ -115,22 +118,49 @@ func (q *sequencer) removeLocked(r *request) {
 // lead holds the baton until own is decided, or the journal leaves an outcome open.
 func (s *Store) lead(ctx context.Context, own *request) {
 	q := &s.sequencer
+	var batch []*request
+	led := false
+	defer func() {
+		if !led { // a clock or a logger of the program's panicked: others must not wait for ever
+			q.abort(batch)
+		}
+	}()
 	for {
 		if q.many {
 			runtime.Gosched() // those who were just acknowledged are about to come back: let them join
 		}
-		batch := q.take(&s.config)
+		batch = q.take(&s.config)
 		if len(batch) == 1 && batch[0] == own {
 			if !s.commit(ctx, batch) {
+				led = true
 				return
 			}
 		} else if len(batch) > 0 && !s.commit(context.WithoutCancel(ctx), batch) {
+			led = true
 			return
 		}
 		if q.handOver(own) {
+			led = true
 			return
 		}
 	}
+}
+
+// errPanicked is why a store takes no appends any more.
+var errPanicked = errors.New("engine: a panic interrupted the writing of a frame")
+
+// abort ends writing: what became of a batch is not known, nor whether the sequencer's state is of one piece.
+func (q *sequencer) abort(batch []*request) {
+	q.refuse(readOnly(errPanicked))
+	q.mu.Lock()
+	for _, r := range batch {
+		if r.state != decided {
+			r.state = decided
+			r.result <- verdict{err: &annals.OutcomeError{Unknown: true, Cause: errPanicked}}
+		}
+	}
+	q.mu.Unlock()
+	q.handOver(nil)
 }
 
 // take takes from the queue what fits into one frame.
@@ -172,10 +202,11 @@ func (q *sequencer) dropLocked(n int) {
 	q.queue = q.queue[:rest]
 }
 
-// requeue puts a batch back, to be packed one by one.
+// requeue puts a batch back, to be packed one by one. Those whose callers have left have had their answer.
 func (q *sequencer) requeue(batch []*request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	batch = slices.DeleteFunc(batch, func(r *request) bool { return r.gone })
 	for _, r := range batch {
 		r.state = queued
 		q.bytes += len(r.records)

@@ -62,7 +62,7 @@ func (u *subscription) run(ctx context.Context) error {
 // deliver yields what lies between u.at and the head, and tells whether the consumer wants more. The last update stands
 // at the head: the event there, or progress.
 func (u *subscription) deliver(ctx context.Context, head uint64) (more bool, err error) {
-	for r, err := range u.store.walk(ctx, u.query, cut{after: u.at, upto: head}) {
+	for r, err := range u.store.walk(ctx, u.query, cut{after: u.at, upto: head}, 0) {
 		if err != nil {
 			return false, err
 		}

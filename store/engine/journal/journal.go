@@ -12,7 +12,8 @@ import (
 	"github.com/annalsdb/annals/store/engine/frame"
 )
 
-// What CompareAppend can answer.
+// What CompareAppend can answer, beside annals.ErrNotWritten: something failed, ctx ended for instance, and the frame is not
+// in the log nor will be; annals.ErrClosed; and annals.ErrReadOnly.
 var (
 	// ErrMoved: the journal's last frame is another than expected; nothing was written.
 	ErrMoved = errors.New("journal: the last frame is another")

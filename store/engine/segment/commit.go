@@ -16,12 +16,12 @@ import (
 //   - annals.ErrNotWritten: something failed, the frame is not in the log, and a later try may succeed;
 //   - journal.ErrStopped alone: the frame is not in the log; together with journal.ErrAmbiguous: it may be found there when
 //     the log is opened again;
-//   - annals.ErrClosed, annals.ErrReadOnly, or the error of ctx if it ended before anything was written.
+//   - annals.ErrClosed, annals.ErrReadOnly.
 func (d *Dir) CompareAppend(ctx context.Context, expect frame.Ref, f []byte) error {
 	d.commit.Lock()
 	defer d.commit.Unlock()
 	if err := ended(ctx); err != nil {
-		return err
+		return notWritten(err)
 	}
 	h, err := d.admit(expect, f)
 	if err != nil {
