@@ -4,13 +4,14 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/.tools
 LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: help deps check test fmt lint vet race
+.PHONY: help deps check test fmt lint vet race exact long bench
 
 help: ## print this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-deps: ## install what the tests need: a C compiler for the race detector, the Go modules
-	@if ! command -v gcc >/dev/null; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev; fi
+deps: ## install what the tests need: a C compiler for the race detector, curl, the Go modules
+	@missing=; command -v gcc >/dev/null || missing="gcc libc6-dev"; command -v curl >/dev/null || missing="$$missing curl"; \
+	if [ -n "$$missing" ]; then apt-get update -qq && apt-get install -y -qq $$missing; fi
 	go mod download
 
 $(LINT):
@@ -25,12 +26,23 @@ lint: $(LINT) ## lint, layers included (see .golangci.yml)
 	$(LINT) fmt --diff ./...
 	$(LINT) run --allow-parallel-runners ./...
 
-vet: ## go vet
+vet: ## go vet, here and as other systems see it
 	go vet ./...
+	GOOS=windows go vet ./internal/vfs ./store/...
+	GOOS=darwin go vet ./internal/vfs ./store/...
+
+exact: ## every flipped bit, every power cut and thousands of crashes, without the race detector
+	go test ./store/engine/segment
 
 race: ## all tests, under the race detector
 	go test -race -shuffle=on ./...
 
 check: vet lint race ## the fast loop: vet, lint, tests
 
-test: deps check ## install what is needed and run everything; CI runs this
+test: deps vet lint exact race ## install what is needed and run everything; CI runs this
+
+long: ## many more crashes than `make test` has time for: about five minutes
+	go test -count=1 -timeout=60m ./store/engine/segment -run=TestALogSurvivesCrashesAtAnyMoment -histories=100000 -v
+
+bench: ## appends and replay of the embedded store, beside bare fdatasyncs of the same directory
+	go test ./store/disk -run='^$$' -bench=. -benchtime=3s -count=5

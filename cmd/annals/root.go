@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "annals",
+		Short: "Event sourcing and CQRS for Go: try it, and look into a store's directory",
+		Long: `annals runs an example application on a store on disk (dev), and reads, appends to, verifies and dumps
+the directory of a store. What it prints is for people on a terminal, and JSON lines elsewhere: say -o table or -o ndjson.
+
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 damaged, 130 interrupted.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return usageError{fmt.Errorf("there is no command %q: see annals --help", args[0])}
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
+	})
+	root.AddCommand(newDev(), newRead(), newAppend(), newVerify(), newDump())
+	return root
+}
+
+// argsNamed wants exactly these arguments.
+func argsNamed(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		return wrongArgs(cmd, args, strings.Join(names, " "))
+	}
+}
+
+func wrongArgs(cmd *cobra.Command, args []string, want string) error {
+	if want == "" {
+		want = "no arguments"
+	}
+	return usageError{fmt.Errorf("%s wants %s, and was given %d: see %s --help", cmd.CommandPath(), want, len(args), cmd.CommandPath())}
+}
