@@ -89,7 +89,7 @@ func open(ctx context.Context, dir string, opts []Option) (*Store, error) {
 		f(&o)
 	}
 	d, err := segment.Open(ctx, vfs.OS{}, dir, segment.Options{
-		SegmentBytes: o.segmentBytes, Clock: o.clock, Random: rand.Reader, Logger: o.logger, ReadOnly: o.readOnly,
+		SegmentBytes: o.segmentBytes, Random: rand.Reader, Logger: o.logger, ReadOnly: o.readOnly,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("disk: open %s: %w", dir, err)

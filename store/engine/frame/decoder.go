@@ -69,12 +69,11 @@ func (d *Decoder) fields(r *Record, b []byte) error {
 	le := binary.LittleEndian
 	typeLen, streamLen, tagsLen := int(le.Uint16(b[68:])), int(le.Uint16(b[70:])), int(le.Uint32(b[72:]))
 	f := fields{b: b[RecordHeaderBytes:]}
-	named := typeLen + streamLen + tagsLen
 	metaLen, dataLen := int(le.Uint32(b[76:])), int(le.Uint32(b[80:]))
 	copied := f.b
-	f.take(named)
-	f.take(metaLen)
-	f.take(dataLen)
+	for _, n := range [...]int{typeLen, streamLen, tagsLen, metaLen, dataLen} { // one by one: their sum may overflow
+		f.take(n)
+	}
 	ext := fields{b: f.take(int(le.Uint16(b[84:])))}
 	r.ContentType = decodeContentType(b[66], &ext)
 	if f.short || ext.short || len(f.b) >= recordAlign {
@@ -85,6 +84,7 @@ func (d *Decoder) fields(r *Record, b []byte) error {
 			return fmt.Errorf("%w: padding is not zero", ErrMalformed)
 		}
 	}
+	named := typeLen + streamLen + tagsLen
 	own := d.alloc(named + metaLen + dataLen)
 	copy(own, copied)
 	names := frozen(own[:named])

@@ -212,6 +212,32 @@ func Verify(f []byte, store StoreID) (Header, error) {
 	return h, nil
 }
 
+// SumsMatch reports whether the bytes of f, whatever they mean, are those that somebody wrote: it compares the checksums of
+// the header, the body and each record, and knows nothing else. What [Verify] refuses although they match is not damaged, but
+// by a newer program, or by a wrong one.
+func SumsMatch(f []byte, store StoreID) bool {
+	le := binary.LittleEndian
+	if len(f) < HeaderBytes || !bytes.HasPrefix(f, []byte(magic)) || le.Uint32(f[156:]) != crc32.Checksum(f[:156], castagnoli) {
+		return false
+	}
+	body := f[HeaderBytes:]
+	if codec := f[11]; codec != 0 || len(body) != int(le.Uint32(f[84:])) {
+		return codec != 0 && len(body) == int(le.Uint32(f[84:])) && le.Uint32(f[152:]) == crc32.Checksum(body, castagnoli)
+	}
+	crc, seed, records := uint32(0), crcSeed(store), uint32(0)
+	for _, b := range Records(f) {
+		if le.Uint32(b[4:]) != seededCRC(seed, b) {
+			return false
+		}
+		crc = crc32.Update(crc, castagnoli, b[4:8])
+		records++
+	}
+	return crc == le.Uint32(f[152:]) && records == le.Uint32(f[68:])
+}
+
+// IsEvent reports whether a record, given by its bytes, holds an event, which has a position. Others are for newer programs.
+func IsEvent(record []byte) bool { return Kind(record[64]) == KindEvent }
+
 // Records yields the bytes of a frame's records, each with its offset in the frame, without looking into them. It ends at the first
 // whose size makes no sense, which [Verify] notices by the count.
 func Records(f []byte) iter.Seq2[int, []byte] {

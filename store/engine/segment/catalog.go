@@ -73,7 +73,7 @@ func (d *Dir) readManifests(ctx context.Context, c *catalog) error {
 		if !errors.Is(err, errDamaged) {
 			return err
 		}
-		d.log.ErrorContext(ctx, "a manifest is damaged", "file", manifestName(no), "error", err)
+		d.log.ErrorContext(ctx, "a manifest is damaged, or cannot be read", "file", manifestName(no), "error", err)
 		c.invalid[manifestName(no)] = err
 	}
 	return nil
@@ -86,7 +86,10 @@ func (d *Dir) readManifest(no uint64) (*manifest, error) {
 		return nil, err
 	}
 	b, err := readWhole(f, manifestBytesMax)
-	if err := errors.Join(err, f.Close()); err != nil {
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
 		return nil, err
 	}
 	m, err := decodeManifest(name, b)
@@ -107,7 +110,7 @@ func readWhole(f vfs.File, limit int64) ([]byte, error) {
 	b := make([]byte, size)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	return b[:n], nil
 }
@@ -141,8 +144,8 @@ func (d *Dir) writeManifest(m *manifest) error {
 		d.stop(err)
 		return fmt.Errorf("segment: renaming %s: %w", name, err)
 	}
-	previous := d.manifestNo
-	d.manifestNo = m.no
+	previous := d.manifest
+	d.manifestNo, d.manifest = m.no, m.no
 	if err := d.fs.SyncDir(d.dir); err != nil {
 		d.stop(err)
 		return fmt.Errorf("segment: writing %s: %w", name, err)
@@ -174,18 +177,23 @@ func (d *Dir) writeTemporary(name string, b []byte) error {
 
 // recordFull notes which segments a durable manifest now calls full, so that they may be sealed.
 func (d *Dir) recordFull(m *manifest) {
+	full := map[uint64]bool{}
+	for _, e := range m.segments {
+		if e.state == stateFull {
+			full[e.no] = true
+		}
+	}
+	if len(full) == 0 {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range m.segments {
-		for _, s := range d.segments {
-			if s.no == m.segments[i].no && m.segments[i].state == stateFull {
-				s.recorded = true
-			}
-		}
+	for _, s := range d.segments {
+		s.recorded = s.recorded || full[s.no]
 	}
 }
 
-// prune removes all manifests but the newest two.
+// prune removes all manifests but the newest and the one to keep, which verified.
 func (d *Dir) prune(keep uint64) {
 	names, err := d.fs.List(d.dir)
 	if err != nil {

@@ -27,6 +27,9 @@ func (d *Dir) CompareAppend(ctx context.Context, expect frame.Ref, f []byte) err
 	if err != nil {
 		return err
 	}
+	if err := d.resume(ctx); err != nil {
+		return err
+	}
 	if err := d.makeRoom(int64(len(f)) + envelopeBytes); err != nil {
 		return err
 	}
@@ -35,6 +38,25 @@ func (d *Dir) CompareAppend(ctx context.Context, expect frame.Ref, f []byte) err
 	}
 	d.kick()
 	return nil
+}
+
+// resume takes over a log for which there was no space when it was opened.
+func (d *Dir) resume(ctx context.Context) error {
+	if d.pending == nil {
+		return nil
+	}
+	d.upkeep.Lock()
+	defer d.upkeep.Unlock()
+	err := d.takeOver(ctx, d.pending)
+	switch {
+	case err == nil:
+		d.pending = nil
+		return nil
+	case d.stoppedBy() == nil && errors.Is(err, vfs.ErrNoSpace):
+		return fmt.Errorf("%w: %w", journal.ErrFull, err)
+	}
+	d.stop(err)
+	return fmt.Errorf("%w: %w", journal.ErrStopped, err)
 }
 
 // admit checks the frame against the journal.
@@ -114,10 +136,11 @@ func (d *Dir) write(h *frame.Header, f []byte) error {
 	d.buf = append(d.buf[:0], zeros[:envelopeBytes]...)
 	d.buf = append(d.buf, f...)
 	encodeEnvelope(d.buf, envelope{size: len(f), seq: h.Seq, durableSeq: h.Seq - 1}, f, s.salt, off)
-	file, err := d.opened(s)
+	file, err := d.borrow(s)
 	if err != nil {
 		return notWritten(err)
 	}
+	defer s.giveBack()
 	if _, err := file.WriteAt(d.buf, off); err != nil {
 		return d.undo(file, off, int64(len(d.buf)), err)
 	}

@@ -10,7 +10,6 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/internal/vfs"
@@ -23,8 +22,6 @@ type Options struct {
 	// SegmentBytes is the size up to which segments grow. The first ones are smaller; one that has to hold a larger frame is
 	// larger. 0 is 64 MiB.
 	SegmentBytes int64
-	// Clock times what is logged. nil is time.Now.
-	Clock func() time.Time
 	// Random makes ids, salts and seeds.
 	Random io.Reader
 	// Logger is told what is found and done. nil is silence.
@@ -61,9 +58,6 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Random == nil && !o.ReadOnly {
 		return o, errors.New("segment: no source of randomness")
 	}
-	if o.Clock == nil {
-		o.Clock = time.Now
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -83,16 +77,21 @@ type Dir struct {
 	recovery Recovery
 	doubts   []*annals.DataLossError // of the end of the log
 	tables   tableCache
+	files    fileCache
 	// shut says that files are closed, and none is to be opened.
 	shut atomic.Bool
 
 	// commit is held by the one append, or by Close.
-	commit   sync.Mutex
-	buf      []byte
+	commit sync.Mutex
+	buf    []byte
+	// pending is a log that was recovered, but could not be taken over because the disk was full. The first append tries
+	// again.
+	pending  *recovery
 	closeErr error
 	// upkeep is held by whoever changes which files there are. It is taken after commit and before mu.
 	upkeep     sync.Mutex
-	manifestNo uint64
+	manifestNo uint64 // the highest number that is taken
+	manifest   uint64 // the newest that verifies
 	background sync.WaitGroup
 
 	mu       sync.RWMutex
@@ -103,7 +102,9 @@ type Dir struct {
 	closed   bool
 	working  bool // the background is
 	failed   bool // what it did last
-	changed  chan struct{}
+	// retryAt is where the active segment has to have come before a next one is tried again, after that failed.
+	retryAt int64
+	changed chan struct{}
 }
 
 var (
@@ -134,6 +135,8 @@ func (d *Dir) Identity() journal.Identity { return d.identity }
 
 // Recovered says what opening found.
 func (d *Dir) Recovered() Recovery {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	r := d.recovery
 	r.Damage = slices.Clone(r.Damage)
 	return r
@@ -167,7 +170,7 @@ func (d *Dir) Close() error {
 	d.upkeep.Lock()
 	defer d.upkeep.Unlock()
 	var err error
-	if !d.o.ReadOnly && d.stoppedBy() == nil {
+	if !d.o.ReadOnly && d.pending == nil && d.stoppedBy() == nil {
 		if err = d.sealFull(); err != nil {
 			d.log.Warn("sealing failed; it is done when the log is opened", "error", err)
 		}

@@ -250,13 +250,33 @@ func TestTheReserveLetsAFullDiskBeOpened(t *testing.T) {
 	if err := holds(d, acked); err != nil {
 		t.Error(err)
 	}
-	never := vfs.NewFaulty(mem.Kill(), func(o vfs.Op) vfs.Fault {
-		if o.Kind == vfs.OpWrite {
+	closing(t, d)
+	full := true
+	fs = vfs.NewFaulty(mem.Kill(), func(o vfs.Op) vfs.Fault {
+		if full && o.Kind == vfs.OpWrite {
 			return vfs.Fault{Err: vfs.ErrNoSpace}
 		}
 		return vfs.Fault{}
 	})
-	if _, err := segment.Open(t.Context(), never, storeDir, options(2)); !errors.Is(err, annals.ErrFull) {
-		t.Errorf("got %v, want ErrFull", err)
+	r := started(t, fs, options(2))
+	if err := holds(r.d, acked); err != nil {
+		t.Errorf("without any space: %v", err)
+	}
+	if err := r.append(1, 100); !errors.Is(err, journal.ErrFull) {
+		t.Errorf("without any space: got %v, want ErrFull", err)
+	}
+	full = false
+	r.mustAppend(t, 1, 100)
+	closing(t, r.d)
+	if d := open(t, fs, options(3)); !d.Recovered().Clean || d.Recovered().Frames != r.head.Seq {
+		t.Errorf("recovered %+v, want it clean, with %d frames", d.Recovered(), r.head.Seq)
+	}
+	if _, err := segment.Open(t.Context(), vfs.NewFaulty(vfs.NewMem(), func(o vfs.Op) vfs.Fault {
+		if o.Kind == vfs.OpWrite {
+			return vfs.Fault{Err: vfs.ErrNoSpace}
+		}
+		return vfs.Fault{}
+	}), storeDir, options(2)); !errors.Is(err, annals.ErrFull) {
+		t.Errorf("a new store: got %v, want ErrFull", err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/annalsdb/annals/store/engine/journal"
 )
 
-// Open opens the directory, or makes it. It fails with [LockedError], [NewerFormatError], [ErrNotAStore],
-// annals.ErrFull, or what the file system says. Damage does not keep it from opening: see [Dir.Recovered]. Damage that leaves
+// Open opens the directory, or makes it. It fails with [LockedError], [NewerFormatError], [ErrNotAStore], annals.ErrFull if
+// there is no space for a new one, or what the file system says. Damage does not keep it from opening: see [Dir.Recovered]. Damage that leaves
 // the end of the log in doubt, or that lost positions, makes every CompareAppend fail with journal.ErrStopped and the
 // damage.
 func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (*Dir, error) {
@@ -42,7 +42,7 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (*Dir, error)
 		}
 		return nil, fmt.Errorf("segment: opening %s: %w", dir, err)
 	}
-	if d.stoppedBy() == nil {
+	if d.stoppedBy() == nil && d.pending == nil {
 		d.kick()
 	}
 	return d, nil
@@ -94,12 +94,27 @@ func (d *Dir) open(ctx context.Context) error {
 		}
 	}
 	if err := r.run(ctx); err != nil {
-		return err
+		return errors.Join(err, r.close())
 	}
 	d.adopt(r)
 	if d.stoppedBy() == nil {
-		return d.takeOver(ctx, r)
+		return d.beginWriting(ctx, r)
 	}
+	return nil
+}
+
+// beginWriting takes the log over, or, while the disk is too full for that, leaves it to the first append.
+func (d *Dir) beginWriting(ctx context.Context, r *recovery) error {
+	if d.epoch == math.MaxUint64 {
+		return errors.New("there are no more epochs")
+	}
+	d.epoch++
+	err := d.takeOver(ctx, r)
+	if err == nil || d.stoppedBy() != nil || !errors.Is(err, vfs.ErrNoSpace) {
+		return err
+	}
+	d.log.WarnContext(ctx, "the disk is full: frames can be read, and are taken again when there is space", "error", err)
+	d.pending = r
 	return nil
 }
 
@@ -139,10 +154,6 @@ func (d *Dir) takeOver(ctx context.Context, r *recovery) error {
 	if err := d.cut(ctx, r.cuts); err != nil {
 		return err
 	}
-	if d.epoch == math.MaxUint64 {
-		return errors.New("there are no more epochs")
-	}
-	d.epoch++
 	if err := d.writeManifest(d.snapshot(false)); err != nil {
 		return err
 	}
@@ -160,9 +171,11 @@ func (d *Dir) adopt(r *recovery) {
 	d.segments, d.next, d.head = r.segments, r.next, r.tip
 	d.epoch = max(d.epoch, r.tip.epoch)
 	d.doubts = r.doubts
-	d.manifestNo = 0
 	if len(r.catalog.manifests) > 0 {
 		d.manifestNo = r.catalog.manifests[0]
+	}
+	if r.catalog.manifest != nil {
+		d.manifest = r.catalog.manifest.no
 	}
 	d.recovery = Recovery{
 		Clean: r.clean != nil && !r.rebuilt, Frames: r.tip.seq, Positions: r.tip.pos,
@@ -177,7 +190,7 @@ func (d *Dir) adopt(r *recovery) {
 }
 
 // readOnlyTries bounds how often a directory is read anew, because its writer changed it in the meantime.
-const readOnlyTries = 10
+const readOnlyTries = 30
 
 func openReadOnly(ctx context.Context, d *Dir) (*Dir, error) {
 	for try := 1; ; try++ {
@@ -208,21 +221,30 @@ func (d *Dir) openToRead(ctx context.Context) (moved bool, err error) {
 		return false, err
 	}
 	r := &recovery{d: d, catalog: c, upto: math.MaxUint64}
+	if len(c.manifests) == 0 {
+		unused, err := r.unfinished()
+		if err != nil {
+			return false, err
+		}
+		if unused {
+			return false, fmt.Errorf("%w: the making of %s was interrupted, nothing is in it", ErrNotAStore, d.dir)
+		}
+	}
 	if err := r.run(ctx); err != nil {
-		return false, err
+		return false, errors.Join(err, r.close())
 	}
 	if r.clean == nil || r.rebuilt {
 		upto := r.tip.seq
 		if err := r.distrust(); err != nil {
 			d.log.WarnContext(ctx, "cannot make sure that the last frame is durable, and leaves it out", "error", err)
-			upto = min(upto, r.durable)
+			upto = min(upto, r.tip.durable)
 		}
 		if err := r.close(); err != nil {
 			return false, err
 		}
 		r = &recovery{d: d, catalog: c, upto: upto}
 		if err := r.run(ctx); err != nil {
-			return false, err
+			return false, errors.Join(err, r.close())
 		}
 	}
 	d.adopt(r)
@@ -236,30 +258,31 @@ func (d *Dir) openToRead(ctx context.Context) (moved bool, err error) {
 	return !slices.Equal(now.manifests, c.manifests), nil
 }
 
-// headers reads the header of each segment file; those that do not verify are left out.
-func (d *Dir) headers(names []string) (map[string]header, error) {
-	headers := map[string]header{}
+// headers reads the header of each segment file; those that do not verify are left out, and so are those that cannot be
+// read, with the reason.
+func (d *Dir) headers(names []string) (headers map[string]header, unreadable map[string]error, err error) {
+	headers, unreadable = map[string]header{}, map[string]error{}
 	for _, name := range names {
 		f, err := d.fs.Open(d.join(name))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		b := make([]byte, headerBytes)
 		n, err := f.ReadAt(b, 0)
-		if errors.Is(err, io.EOF) {
-			err = nil
+		if err != nil && !errors.Is(err, io.EOF) {
+			unreadable[name] = fmt.Errorf("%w: %w", errUnreadable, err)
 		}
-		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, err
+		if err := f.Close(); err != nil {
+			return nil, nil, err
 		}
 		h, err := decodeHeader(name, b[:n])
 		if err == nil {
 			headers[name] = h
 		} else if !errors.Is(err, errDamaged) {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return headers, nil
+	return headers, unreadable, nil
 }
 
 // identify takes the identity from a manifest, or from the headers, which do not know the seed of the index.

@@ -20,16 +20,23 @@ func (d *Dir) cut(ctx context.Context, cuts []cut) error {
 			return fmt.Errorf("cutting %s: %w", c.s.name(), err)
 		}
 		if err := c.s.file.Sync(); err != nil {
+			d.stop(err) // to sync again would tell nothing
 			return fmt.Errorf("cutting %s: %w", c.s.name(), err)
 		}
 		d.log.WarnContext(ctx, "a torn tail, which was never acknowledged, was cut off",
 			"file", c.s.name(), "offset", c.from, "bytes", c.to-c.from, "quarantine", name)
-		d.recovery.CutBytes += c.to - c.from
-		if d.recovery.QuarantineFile == "" {
-			d.recovery.QuarantineFile = name
-		}
+		d.noteCut(c, name)
 	}
 	return nil
+}
+
+func (d *Dir) noteCut(c cut, name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.recovery.CutBytes += c.to - c.from
+	if d.recovery.QuarantineFile == "" {
+		d.recovery.QuarantineFile = name
+	}
 }
 
 // quarantine copies the bytes, durably.
@@ -41,13 +48,9 @@ func (d *Dir) quarantine(c cut) (string, error) {
 	if err := d.fs.SyncDir(d.dir); err != nil {
 		return "", err
 	}
-	b := make([]byte, c.to-c.from)
-	if n, err := c.s.file.ReadAt(b, c.from); n < len(b) && !errors.Is(err, io.EOF) {
-		return "", err
-	}
 	for i := 0; ; i++ {
 		name := filepath.Join(quarantineName, fmt.Sprintf("%s-%d-%d.%d", c.s.name(), c.from, d.epoch, i))
-		err := d.spending(func() error { return d.copyTo(d.join(name), b) })
+		err := d.spending(func() error { return d.copyTo(d.join(name), c) })
 		if errors.Is(err, fs.ErrExist) {
 			continue // an earlier opening did not get further
 		}
@@ -58,12 +61,12 @@ func (d *Dir) quarantine(c cut) (string, error) {
 	}
 }
 
-func (d *Dir) copyTo(path string, b []byte) error {
+func (d *Dir) copyTo(path string, c cut) error {
 	f, err := d.fs.Create(path)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(b, 0)
+	_, err = io.Copy(io.NewOffsetWriter(f, 0), io.NewSectionReader(c.s.file, c.from, c.to-c.from))
 	if err == nil {
 		err = f.Sync()
 	}

@@ -28,7 +28,7 @@ func (r *recovery) holdsFrames(name string) (bool, error) {
 	if err != nil {
 		return false, errors.Join(err, f.Close())
 	}
-	at, err := (&window{f: f, limit: size}).find(0)
+	at, err := (&window{f: f, limit: size}).find(0) // impatient: what cannot be read is not known to be unused
 	return at >= 0, errors.Join(err, f.Close())
 }
 
@@ -39,12 +39,13 @@ func (r *recovery) outdated(m *manifest) (bool, error) {
 		return true, nil
 	}
 	outdated := len(r.catalog.invalid) > 0
+	known := byName(m.segments)
 	for _, name := range r.catalog.segments {
-		i := slices.IndexFunc(m.segments, func(e entry) bool { return e.name() == name })
-		if i >= 0 && m.segments[i].state > stateActive {
+		e, ok := known[name]
+		if ok && e.state > stateActive {
 			continue
 		}
-		found, err := r.contradicts(m, name, i)
+		found, err := r.contradicts(name, e, ok)
 		if err != nil {
 			return false, err
 		}
@@ -53,9 +54,18 @@ func (r *recovery) outdated(m *manifest) (bool, error) {
 	return outdated, nil
 }
 
-func (r *recovery) contradicts(m *manifest, name string, i int) (bool, error) {
-	if i >= 0 {
-		_, sealed, err := r.trailerOf(name, m.segments[i].salt)
+func byName(entries []entry) map[string]entry {
+	m := make(map[string]entry, len(entries))
+	for _, e := range entries {
+		m[e.name()] = e
+	}
+	return m
+}
+
+// contradicts tells whether a file shows that the manifest, which says e of it if it knows it, is not the last one.
+func (r *recovery) contradicts(name string, e entry, known bool) (bool, error) {
+	if known {
+		_, sealed, err := r.trailerOf(name, e.salt)
 		return sealed, err
 	}
 	used, err := r.holdsFrames(name)
@@ -92,8 +102,9 @@ func (r *recovery) trailerOf(name string, salt [16]byte) (entry, bool, error) {
 // fromFiles lists the segments by their headers and trailers, with the help of what an older manifest says.
 func (r *recovery) fromFiles(known []entry) ([]entry, error) {
 	newest := map[uint64]entry{}
+	named := byName(known)
 	for _, name := range r.catalog.segments {
-		e, ok, err := r.fromFile(name, known)
+		e, ok, err := r.fromFile(name, named)
 		if err != nil {
 			return nil, err
 		}
@@ -114,12 +125,12 @@ func (r *recovery) fromFiles(known []entry) ([]entry, error) {
 	return joined(entries), nil
 }
 
-func (r *recovery) fromFile(name string, known []entry) (entry, bool, error) {
-	i := slices.IndexFunc(known, func(e entry) bool { return e.name() == name })
+func (r *recovery) fromFile(name string, named map[string]entry) (entry, bool, error) {
+	known, isKnown := named[name]
 	h, ok := r.headers[name]
 	if !ok || h.store != r.d.identity.Store || h.incarnation != r.d.identity.Incarnation || segmentName(h.no, h.generation) != name {
-		if i >= 0 {
-			return known[i], true, nil
+		if isKnown {
+			return known, true, nil
 		}
 		r.damage = append(r.damage, &annals.DataLossError{File: name, Reason: "the header of the segment does not verify, or belongs to another"})
 		return entry{}, false, nil
@@ -129,8 +140,8 @@ func (r *recovery) fromFile(name string, known []entry) (entry, bool, error) {
 		return entry{}, false, err
 	}
 	if !sealed {
-		if i >= 0 && known[i].salt == h.salt {
-			return known[i], true, nil
+		if isKnown && known.salt == h.salt {
+			return known, true, nil
 		}
 		return entry{no: h.no, generation: h.generation, state: stateActive, salt: h.salt, size: h.capacity}, true, nil
 	}
@@ -146,14 +157,13 @@ func (r *recovery) firstOf(e entry, name string) (uint64, annals.Position, error
 		return 0, 0, err
 	}
 	b := make([]byte, e.size-trailerBytes-e.bodyEnd)
-	_, err = f.ReadAt(b, e.bodyEnd)
-	if err == nil {
+	if _, err = f.ReadAt(b, e.bodyEnd); err == nil {
 		var t *table
 		if t, err = decodeFooter(b, e.bodyEnd); err == nil {
 			return t.firstSeq, t.firstPos, f.Close()
 		}
 	}
-	_, h, _, err := r.d.frameAt(&window{f: f, limit: e.bodyEnd}, e.salt, headerBytes)
+	_, h, _, err := r.d.frameAt(&window{f: f, limit: e.bodyEnd, patient: true}, e.salt, headerBytes)
 	if errors.Is(err, errDamaged) {
 		return 0, 0, f.Close()
 	}

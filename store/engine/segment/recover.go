@@ -18,17 +18,18 @@ type recovery struct {
 	catalog *catalog
 	upto    uint64 // no frame after this one counts
 
-	headers map[string]header
-	clean   *cleanMark
+	headers    map[string]header
+	unreadable map[string]error // headers
+	clean      *cleanMark
 	// rebuilt says that the manifest was made from the files. Nothing is cut then: the log may have been closed cleanly.
 	rebuilt bool
 
+	met      []*segment // all
 	segments []*segment
 	next     *segment
 	open     []*segment // those that may have an end
 	unused   []string   // files that no manifest needs
 	tip      tip
-	durable  uint64 // what envelopes say was durable
 	cuts     []cut
 	damage   []*annals.DataLossError
 	// doubt says that the end of the log is not certain; doubts is the part of the damage that could have any positions after it.
@@ -56,7 +57,7 @@ func (r *recovery) doubtful(s *segment, off int64, reason error) {
 func (r *recovery) run(ctx context.Context) error {
 	d := r.d
 	var err error
-	if r.headers, err = d.headers(r.catalog.segments); err != nil {
+	if r.headers, r.unreadable, err = d.headers(r.catalog.segments); err != nil {
 		return err
 	}
 	m := r.catalog.manifest
@@ -92,6 +93,7 @@ func (r *recovery) walk(ctx context.Context, entries []entry) error {
 	r.tip = tip{linked: true}
 	for _, e := range entries {
 		s := &segment{entry: e, recorded: e.state == stateFull, end: headerBytes}
+		r.met = append(r.met, s)
 		if e.generation == 0 {
 			s.absent, s.unlinked, s.pinned = true, true, true
 		}
@@ -110,7 +112,7 @@ func (r *recovery) walk(ctx context.Context, entries []entry) error {
 		}
 		r.segments = append(r.segments, s)
 		r.tip = s.last()
-		r.tip.linked = !s.unlinked
+		r.tip.linked, r.tip.durable = !s.unlinked, s.lastSeq
 	}
 	if err := r.openSegments(); err != nil {
 		return err
@@ -170,7 +172,7 @@ func (r *recovery) surveyed(s *segment, problem error) error {
 // structure compares header, size and trailer with the manifest. A full segment whose footer turns out to be finished is
 // sealed from now on.
 func (r *recovery) structure(s *segment) (problem, err error) {
-	f, err := r.d.opened(s)
+	f, err := r.d.borrow(s)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.absent, s.pinned = true, true
 		return errors.New("the file is missing"), nil
@@ -178,6 +180,7 @@ func (r *recovery) structure(s *segment) (problem, err error) {
 	if err != nil {
 		return nil, err
 	}
+	defer s.giveBack()
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -186,9 +189,6 @@ func (r *recovery) structure(s *segment) (problem, err error) {
 		return problem, nil
 	}
 	t, err := readTrailer(f, size)
-	if err != nil && !errors.Is(err, errDamaged) {
-		return nil, err
-	}
 	if s.state == stateFull {
 		return r.finished(s, f, size, t, err == nil)
 	}
@@ -204,7 +204,7 @@ func (r *recovery) structure(s *segment) (problem, err error) {
 }
 
 // finished tells whether the footer of a full segment is there, whole, and if so makes it sealed. The trailer alone does
-// not tell: a power cut may keep it and take what precedes it.
+// not tell: a power cut may keep it and take what precedes it. That the trailer cannot be read tells as little.
 func (r *recovery) finished(s *segment, f io.ReaderAt, size int64, t trailer, found bool) (problem, err error) {
 	if size < s.bodyEnd {
 		return damaged("the file has %d bytes, its frames end at %d", size, s.bodyEnd), nil
@@ -212,11 +212,8 @@ func (r *recovery) finished(s *segment, f io.ReaderAt, size int64, t trailer, fo
 	if !found || !t.seals(s.entry) || size != s.bodyEnd+t.footerSize+trailerBytes {
 		return nil, nil
 	}
-	sum, err := sumOf(f, size-trailerBytes, nil)
-	if err != nil {
-		return nil, err
-	}
-	if sum == t.sum {
+	// What cannot be read is found when the frames are looked for.
+	if sum, err := sumOf(f, size-trailerBytes, nil); err == nil && sum == t.sum {
 		s.state, s.size, s.sum, s.recorded = stateSealed, size, sum, false
 	}
 	return nil, nil
@@ -226,6 +223,8 @@ func (r *recovery) finished(s *segment, f io.ReaderAt, size int64, t trailer, fo
 func (r *recovery) header(s *segment) error {
 	h, ok := r.headers[s.name()]
 	switch {
+	case r.unreadable[s.name()] != nil:
+		return r.unreadable[s.name()]
 	case !ok:
 		return damaged("the segment's header")
 	case h.no != s.no || h.generation != s.generation || h.salt != s.salt || h.store != r.d.identity.Store ||
@@ -241,7 +240,7 @@ func readTrailer(f io.ReaderAt, size int64) (trailer, error) {
 	}
 	b := make([]byte, trailerBytes)
 	if _, err := f.ReadAt(b, size-trailerBytes); err != nil && !errors.Is(err, io.EOF) {
-		return trailer{}, err
+		return trailer{}, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	return decodeTrailer(b)
 }
@@ -263,7 +262,7 @@ func (r *recovery) reopen(s *segment) error {
 
 // distrust makes durable what was written, and drops what is cached, so that what is read next is what the device has.
 func (r *recovery) distrust() error {
-	for _, s := range slices.Concat(r.segments, r.open) {
+	for _, s := range r.met {
 		if s.state != stateSealed && s.file != nil {
 			if err := r.distrustFile(s); err != nil {
 				return err
@@ -277,12 +276,19 @@ func (r *recovery) distrustFile(s *segment) error {
 	if r.clean != nil {
 		return nil
 	}
-	return errors.Join(s.file.Sync(), s.file.DropCache())
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	if err := s.file.DropCache(); err != nil {
+		r.d.log.Warn("what is read may come from the cache", "file", s.name(), "error", err)
+	}
+	return nil
 }
 
+// close closes all files, also those of segments that are in no list yet.
 func (r *recovery) close() error {
 	var errs []error
-	for _, s := range slices.Concat(r.segments, r.open) {
+	for _, s := range r.met {
 		if s.file != nil {
 			errs = append(errs, s.file.Close())
 			s.file = nil
@@ -309,13 +315,8 @@ func (r *recovery) openSegments() error {
 		case problem == nil:
 		case spare:
 			// It never held anything, so another will do.
-			r.d.log.Warn("an unused segment is thrown away", "file", s.name(), "reason", problem)
-			r.unused = append(r.unused, s.name())
-			if s.file != nil {
-				if err := s.file.Close(); err != nil {
-					return err
-				}
-			}
+			r.lost(s, 0, 0, 0, fmt.Errorf("nothing was in it: %w", problem))
+			r.discard(s)
 			continue
 		default:
 			r.doubtful(s, 0, problem)
@@ -326,9 +327,18 @@ func (r *recovery) openSegments() error {
 	return nil
 }
 
+// discard gives up a segment that nothing was written to.
+func (r *recovery) discard(s *segment) {
+	r.unused = append(r.unused, s.name())
+	if s.file != nil {
+		_ = s.file.Close() // it is removed
+		s.file = nil
+	}
+}
+
 func (r *recovery) openSegment(s *segment) (problem, err error) {
 	if r.d.o.ReadOnly {
-		_, err = r.d.opened(s)
+		s.file, err = r.d.fs.Open(r.d.join(s.name()))
 	} else {
 		err = r.reopen(s)
 	}
@@ -338,6 +348,9 @@ func (r *recovery) openSegment(s *segment) (problem, err error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := r.unreadable[s.name()]; err != nil && !r.d.o.ReadOnly {
+		return nil, err // perhaps it can be read the next time, and then the log goes on
 	}
 	size, err := s.file.Size()
 	if err != nil {
@@ -377,7 +390,7 @@ func (r *recovery) findEpoch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w := &window{f: v.file, limit: v.end}
+		w := &window{f: v.file, limit: v.end, patient: true}
 		_, h, _, err := r.d.frameAt(w, s.salt, v.frame(s.lastSeq).off)
 		if err == nil {
 			r.tip.epoch = h.Epoch

@@ -132,6 +132,13 @@ func (s *script) mustAppend(t *testing.T, events, size int) {
 	}
 }
 
+func closing(t *testing.T, d *segment.Dir) {
+	t.Helper()
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func started(t *testing.T, fs vfs.FS, o segment.Options) *script {
 	t.Helper()
 	s, err := write(open(t, fs, o))

@@ -23,48 +23,21 @@ type segment struct {
 	// absent says that there is no file; unlinked that the hash of its last frame is not known.
 	absent, unlinked bool
 
-	mu    sync.Mutex
-	file  vfs.File
-	table *table
+	mu       sync.Mutex
+	file     vfs.File
+	borrowed int // how often file is in use
+	table    *table
 	// pinned keeps a table that cannot be loaded from the footer.
 	pinned bool
 }
 
-// opened gives the file. One that frames are written to is open since recovery; others are opened, to be read, when
-// they are first needed.
-func (d *Dir) opened(s *segment) (vfs.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return d.openedLocked(s)
-}
-
-func (d *Dir) openedLocked(s *segment) (vfs.File, error) {
-	if s.file != nil {
-		return s.file, nil
-	}
-	if d.shut.Load() {
-		return nil, annals.ErrClosed
-	}
-	f, err := d.fs.Open(d.join(s.name()))
-	if err != nil {
-		return nil, err
-	}
-	s.file = f
-	return f, nil
-}
-
-func (d *Dir) window(s *segment, limit int64) (*window, error) {
-	f, err := d.opened(s)
-	if err != nil {
-		return nil, err
-	}
-	return &window{f: f, limit: limit}, nil
-}
+func (d *Dir) window(s *segment, limit int64) *window { return &window{f: source{d, s}, limit: limit} }
 
 func (d *Dir) join(name string) string { return filepath.Join(d.dir, name) }
 
 // frameAt verifies the envelope at off and the frame in it, which is lent until the window moves. What does not verify
-// is errDamaged; other errors are those of reading.
+// is errDamaged, unless its sums match: then it is not damaged, but nothing that this program can read, which is
+// ErrNewerFormat. Other errors are those of reading.
 func (d *Dir) frameAt(w *window, salt [16]byte, off int64) (envelope, frame.Header, []byte, error) {
 	fail := func(err error) (envelope, frame.Header, []byte, error) {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -84,6 +57,9 @@ func (d *Dir) frameAt(w *window, salt [16]byte, off int64) (envelope, frame.Head
 		return fail(err)
 	}
 	h, err := frame.Verify(b[envelopeBytes:], d.identity.Store)
+	if err != nil && frame.SumsMatch(b[envelopeBytes:], d.identity.Store) {
+		return fail(fmt.Errorf("%w: at offset %d: %w", ErrNewerFormat, off, err))
+	}
 	if err != nil {
 		return fail(fmt.Errorf("%w: %w", errDamaged, err))
 	}
@@ -106,30 +82,54 @@ func (d *Dir) follow(s *segment, w *window, t *tip, off int64, upto uint64) (int
 		}
 		s.table.add(&h, off, f)
 		*t = tipOf(&h)
+		t.durable = e.durableSeq
 		off += envelopeBytes + int64(e.size)
 	}
 	return off, nil
 }
 
-// seek finds the first frame from off on that verifies and that is wanted.
-func (d *Dir) seek(s *segment, off, limit int64, wanted func(envelope) bool) (at int64, h frame.Header, err error) {
-	scan, err := d.window(s, limit)
-	if err != nil {
-		return -1, h, err
+// probe verifies what is at off as far as it is asked for: frameAt or beginsAt.
+type probe func(w *window, salt [16]byte, off int64) (envelope, frame.Header, error)
+
+// wholeAt is the probe for a frame that can be served.
+func (d *Dir) wholeAt(w *window, salt [16]byte, off int64) (envelope, frame.Header, error) {
+	e, h, _, err := d.frameAt(w, salt, off)
+	return e, h, err
+}
+
+// beginsAt is the probe for a frame that may be torn: its envelope verifies. That alone proves that it was written, and
+// what was durable then. The header is the zero one if it does not verify.
+func (d *Dir) beginsAt(w *window, salt [16]byte, off int64) (envelope, frame.Header, error) {
+	b, err := w.at(off, envelopeBytes+frame.HeaderBytes)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = damaged("the file ends")
 	}
-	probe, err := d.window(s, limit)
 	if err != nil {
-		return -1, h, err
+		return envelope{}, frame.Header{}, err
 	}
+	e, err := decodeEnvelope(b, salt, off, w.limit-off)
+	if err != nil {
+		return envelope{}, frame.Header{}, err
+	}
+	h, err := frame.ParseHeader(b[envelopeBytes:])
+	if err != nil || h.Store != d.identity.Store || h.Incarnation != d.identity.Incarnation || h.Seq != e.seq {
+		h = frame.Header{}
+	}
+	return e, h, nil
+}
+
+// seek finds the first place from off on where the probe finds a frame that is wanted.
+func (d *Dir) seek(w *window, s *segment, off int64, is probe, wanted func(envelope) bool) (at int64, h frame.Header, err error) {
+	probing := &window{f: w.f, limit: w.limit, patient: w.patient}
 	for {
-		if at, err = scan.find(off); at < 0 || err != nil {
+		if at, err = w.find(off); at < 0 || err != nil {
 			return -1, h, err
 		}
-		e, h, _, err := d.frameAt(probe, s.salt, at)
+		e, h, err := is(probing, s.salt, at)
 		if err == nil && wanted(e) {
 			return at, h, nil
 		}
-		if err != nil && !errors.Is(err, errDamaged) {
+		if err != nil && !errors.Is(err, errDamaged) && !errors.Is(err, ErrNewerFormat) {
 			return -1, h, err
 		}
 		off = at + frameAlign
@@ -140,12 +140,11 @@ func (d *Dir) seek(s *segment, off, limit int64, wanted func(envelope) bool) (at
 func (d *Dir) survey(s *segment) ([]*annals.DataLossError, error) {
 	s.table = &table{firstSeq: s.firstSeq, firstPos: s.firstPos}
 	if s.absent {
+		s.table.lose(s.lastSeq+1-s.firstSeq, s.lastPos+1-s.firstPos)
 		return []*annals.DataLossError{d.loss(s, 0, s.firstPos, s.lastPos, errors.New("the file is missing"))}, nil
 	}
-	w, err := d.window(s, s.bodyEnd)
-	if err != nil {
-		return nil, err
-	}
+	w := d.window(s, s.bodyEnd)
+	w.patient = true
 	var damage []*annals.DataLossError
 	t := tip{seq: s.firstSeq - 1, pos: s.firstPos - 1}
 	off := int64(headerBytes)
@@ -154,10 +153,10 @@ func (d *Dir) survey(s *segment) ([]*annals.DataLossError, error) {
 		if reason == nil {
 			break
 		}
-		if !errors.Is(reason, errDamaged) {
+		if !errors.Is(reason, errDamaged) && !errors.Is(reason, ErrNewerFormat) {
 			return nil, reason
 		}
-		at, h, err := d.seek(s, end, s.bodyEnd, func(e envelope) bool { return e.seq > t.seq && e.seq <= s.lastSeq })
+		at, h, err := d.seek(w, s, end, d.wholeAt, func(e envelope) bool { return e.seq > t.seq && e.seq <= s.lastSeq })
 		if err != nil {
 			return nil, err
 		}
@@ -169,7 +168,7 @@ func (d *Dir) survey(s *segment) ([]*annals.DataLossError, error) {
 		s.table.lose(next.seq-t.seq-1, next.pos-t.pos)
 		t, off = tip{seq: next.seq - 1, pos: next.pos}, at
 	}
-	if n := len(damage); n == 0 && t.linked && !s.unlinked && t.hash != s.lastHash {
+	if len(damage) == 0 && t.linked && !s.unlinked && t.hash != s.lastHash {
 		damage = append(damage, d.loss(s, 0, s.firstPos, s.lastPos, damaged("the hash of the last frame is not that of the manifest")))
 	}
 	return damage, nil

@@ -27,6 +27,8 @@ type history struct {
 	mem   *vfs.Mem
 	acked []frame.Ref
 	count map[string]int
+	// Of this life: an operation failed, and it was one that reads.
+	failed, unread bool
 }
 
 // life opens the store, appends, and ends: closed, killed, by a power cut, or by one in the middle of an operation.
@@ -37,6 +39,7 @@ func (h *history) life() error {
 		end = 1 << 30
 	}
 	failing := 0
+	h.failed, h.unread = false, false
 	if h.rng.IntN(4) == 0 {
 		failing = h.rng.IntN(80) + 1
 	}
@@ -45,6 +48,7 @@ func (h *history) life() error {
 		switch {
 		case o.N == end:
 			h.count["cut in an operation"]++
+			h.failed = true
 			return vfs.Fault{Err: errDead, Written: h.rng.IntN(max(o.Bytes, 1))}
 		case o.N > end:
 			if next == nil {
@@ -53,6 +57,7 @@ func (h *history) life() error {
 			return vfs.Fault{Err: errDead}
 		case o.N == failing:
 			h.count["fault"]++
+			h.failed, h.unread = true, o.Kind == vfs.OpRead
 			errs := []error{syscall.EIO, vfs.ErrNoSpace}
 			return vfs.Fault{Err: errs[h.rng.IntN(2)], Written: h.rng.IntN(max(o.Bytes, 1)), Kept: h.rng.IntN(2) == 0}
 		}
@@ -84,11 +89,16 @@ func (h *history) run(fs vfs.FS) error {
 	d, err := segment.Open(context.Background(), fs, storeDir, options(h.rng.Uint64()))
 	if err != nil {
 		h.count["opening failed"]++
-		return nil //nolint:nilerr // a simulated fault, and the next life shows what became of the log
+		if !h.failed {
+			return fmt.Errorf("opening failed, and no operation did: %w", err)
+		}
+		return nil // the next life shows what became of the log
 	}
 	r := d.Recovered()
-	if len(r.Damage) > 0 {
-		return fmt.Errorf("damage after crashes only: %w", r.Damage[0])
+	for _, loss := range r.Damage {
+		if !h.unread || loss.First != 0 {
+			return fmt.Errorf("damage after crashes only: %w", loss)
+		}
 	}
 	if r.CutBytes > 0 {
 		h.count["torn tail"]++
@@ -124,7 +134,7 @@ func (h *history) run(fs vfs.FS) error {
 // died tells whether reading failed because of the simulated fault: what cannot be read is reported as lost.
 func (h *history) died(err error) bool {
 	h.count["reading failed"]++
-	return err != nil && (errors.Is(err, errDead) || h.count["fault"] > 0 || h.count["cut in an operation"] > 0)
+	return err != nil && (errors.Is(err, errDead) || h.failed)
 }
 
 // kept checks that the log begins with what was acknowledged, and has one more frame at most.

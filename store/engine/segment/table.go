@@ -35,8 +35,10 @@ func (t *table) after(i int) annals.Position {
 // add puts the frame f in, whose envelope is at off.
 func (t *table) add(h *frame.Header, off int64, f []byte) {
 	t.frames = append(t.frames, frameAt{off: off, first: h.FirstPosition})
-	for at := range frame.Records(f) {
-		t.records = append(t.records, uint32((off+envelopeBytes+int64(at))/frameAlign))
+	for at, b := range frame.Records(f) {
+		if frame.IsEvent(b) {
+			t.records = append(t.records, uint32((off+envelopeBytes+int64(at))/frameAlign))
+		}
 	}
 	if t.firstTime.IsZero() {
 		t.firstTime = h.Time
@@ -78,6 +80,8 @@ type tip struct {
 	hash  [32]byte
 	// linked says that hash is known. It is not after frames that are lost.
 	linked bool
+	// durable is the last frame that is known to be durable, as the envelope says.
+	durable uint64
 }
 
 func tipOf(h *frame.Header) tip {

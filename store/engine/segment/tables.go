@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 
 	"github.com/annalsdb/annals"
-	"github.com/annalsdb/annals/internal/vfs"
 )
 
 // tablesMax is how many tables of sealed segments are kept in memory: some megabytes each.
@@ -43,69 +43,63 @@ func (c *tableCache) keep(s *segment) {
 type view struct {
 	entry
 	table
-	file     vfs.File
+	file     source
 	end      int64
 	unlinked bool
 }
 
-// view opens the segment and loads its table, if need be.
+// view is the segment with its table, which is loaded if need be.
 func (d *Dir) view(ctx context.Context, s *segment) (*view, error) {
 	d.mu.RLock()
-	v := &view{entry: s.entry, end: s.end, unlinked: s.unlinked}
+	v := &view{entry: s.entry, end: s.end, unlinked: s.unlinked, file: source{d, s}}
 	if s.state != stateSealed && s.table != nil {
 		v.table = *s.table
 	}
 	d.mu.RUnlock()
-	loaded, err := d.complete(ctx, s, v)
-	if loaded {
-		d.tables.keep(s)
-	}
-	return v, err
-}
-
-func (d *Dir) complete(ctx context.Context, s *segment, v *view) (loaded bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.absent {
-		if v.file, err = d.openedLocked(s); err != nil {
-			return false, err
-		}
-	}
 	if v.state != stateSealed {
-		return false, nil
+		return v, nil
 	}
 	v.end = v.bodyEnd
-	if s.table == nil {
-		if err := d.load(ctx, s, v.entry); err != nil {
-			return false, err
+	s.mu.Lock()
+	t := s.table
+	s.mu.Unlock()
+	if t == nil {
+		var err error
+		if t, err = d.load(ctx, s, v.entry); err != nil {
+			return nil, err
 		}
-		loaded = !s.pinned
 	}
-	v.table = *s.table
-	return loaded, nil
+	v.table = *t
+	return v, nil
 }
 
 // load reads the footer of a sealed segment; if it is damaged the frames tell.
-func (d *Dir) load(ctx context.Context, s *segment, e entry) error {
-	t, err := readFooter(s.file, e)
-	if err == nil {
-		s.table = t
-		return nil
+func (d *Dir) load(ctx context.Context, s *segment, e entry) (*table, error) {
+	t, err := readFooter(source{d, s}, e)
+	pinned := false
+	if err != nil && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrClosed) || errors.Is(err, annals.ErrClosed)) {
+		return nil, err
 	}
-	if !errors.Is(err, errDamaged) {
-		return err
-	}
-	d.log.WarnContext(ctx, "the footer of a segment is damaged; its frames are read instead", "file", s.name(), "error", err)
-	copied := &segment{entry: e, file: s.file, unlinked: s.unlinked}
-	damage, err := d.survey(copied)
 	if err != nil {
-		return err
+		d.log.WarnContext(ctx, "the footer of a segment is damaged; its frames are read instead", "file", s.name(), "error", err)
+		copied := &segment{entry: e, unlinked: s.unlinked}
+		damage, err := d.survey(copied)
+		if err != nil {
+			return nil, err
+		}
+		for _, loss := range damage {
+			d.log.ErrorContext(ctx, "events are lost", "error", loss)
+		}
+		t, pinned = copied.table, true
 	}
-	for _, loss := range damage {
-		d.log.ErrorContext(ctx, "events are lost", "error", loss)
+	s.mu.Lock()
+	s.table, s.pinned = t, s.pinned || pinned
+	pinned = s.pinned
+	s.mu.Unlock()
+	if !pinned {
+		d.tables.keep(s)
 	}
-	s.table, s.pinned = copied.table, true
-	return nil
+	return t, nil
 }
 
 // readFooter reads the table of a sealed segment and compares it with what the manifest says.

@@ -10,8 +10,8 @@ import (
 // frame n:
 //
 //   - only zeros follow: the log goes on in the next segment, or ends;
-//   - a frame follows, there or in a later segment, that verifies and was written when a frame after n was known to be
-//     durable: what lies between is lost. The log goes on with that frame;
+//   - a frame follows, there or in a later segment, that was written when a frame after n was known to be durable, or other
+//     bytes prove that: what lies between is lost. The log goes on with that frame, if it verifies;
 //   - otherwise it is torn: never acknowledged, to be cut, if the log was not closed cleanly.
 func (r *recovery) tail() error {
 	torn := false
@@ -39,10 +39,7 @@ func (r *recovery) tail() error {
 
 // tailOf follows the chain through one segment. It tells whether the log ends there with a torn frame.
 func (r *recovery) tailOf(i int, s *segment) (torn bool, err error) {
-	w, err := r.d.window(s, s.size)
-	if err != nil {
-		return false, err
-	}
+	w := r.window(s)
 	for {
 		end, reason := r.d.follow(s, w, &r.tip, s.end, r.upto)
 		s.end = end
@@ -52,14 +49,13 @@ func (r *recovery) tailOf(i int, s *segment) (torn bool, err error) {
 		if !errors.Is(reason, errDamaged) {
 			return false, reason
 		}
-		if w, err = r.d.window(s, s.size); err != nil { // what was buffered may be older than what is searched now
-			return false, err
-		}
+		w = r.window(s) // what was buffered may be older than what is searched now
 		_, to, err := w.written(end)
 		if err != nil {
 			return false, err
 		}
-		if to == 0 {
+		unreadable := errors.Is(reason, errUnreadable)
+		if to == 0 && !unreadable {
 			return false, nil
 		}
 		if again, err := r.grown(s, end); again || err != nil {
@@ -68,23 +64,43 @@ func (r *recovery) tailOf(i int, s *segment) (torn bool, err error) {
 			}
 			continue
 		}
-		at, h, err := r.later(i, s, end)
-		if err != nil {
+		found, goesOn, err := r.later(i, s, end)
+		switch {
+		case err != nil:
 			return false, err
-		}
-		if at < 0 {
-			if h.Seq != 0 {
-				return false, r.leftover(s, reason)
-			}
-			return true, r.leftover(s, reason)
-		}
-		if at == 0 {
+		case goesOn:
+			return false, r.leftover(s, reason)
+		case found.in == s && found.h.Seq != 0:
+			r.gap(s, end, &found.h, reason)
+			s.end = found.at
+			continue
+		case found.in != nil && found.in != s:
 			r.doubt = true
+			if found.h.Seq != 0 && found.in == r.open[i+1] && found.at == headerBytes {
+				r.gap(s, end, &found.h, reason)
+			}
 			return false, nil // the next segment will find the same frame
+		case found.in == s || unreadable:
+			r.doubtful(s, end, reason)
+			return true, nil
 		}
-		r.gap(s, end, &h, reason)
-		s.end = at
+		rotten, err := r.acknowledged(i, s, end, to, reason)
+		if err != nil || rotten == rottenUnknown {
+			return true, err
+		}
+		if rotten == rottenFrame {
+			continue
+		}
+		return true, r.leftover(s, reason)
 	}
+}
+
+// window reads a segment that may have an end. Whoever opens to write must know what is there; whoever only reads is served
+// what can be read.
+func (r *recovery) window(s *segment) *window {
+	w := r.d.window(s, s.size)
+	w.patient = r.d.o.ReadOnly
+	return w
 }
 
 // grown tells whether the frame that did not verify does so now: beside a writer it may have been half written.
@@ -92,47 +108,102 @@ func (r *recovery) grown(s *segment, off int64) (bool, error) {
 	if !r.d.o.ReadOnly {
 		return false, nil
 	}
-	w, err := r.d.window(s, s.size)
-	if err != nil {
-		return false, err
-	}
-	_, h, _, err := r.d.frameAt(w, s.salt, off)
+	_, h, _, err := r.d.frameAt(r.window(s), s.salt, off)
 	if err != nil && !errors.Is(err, errDamaged) {
 		return false, err
 	}
 	return err == nil && r.tip.precedes(&h), nil
 }
 
-// later looks for a frame that proves that the log went on after what does not verify. It gives its place in s, or 0
-// if it is in a later segment, or -1 if there is none. In that case the header tells whether the chain simply goes on in the
-// next segment.
-func (r *recovery) later(i int, s *segment, off int64) (int64, frame.Header, error) {
+// proof is a frame that was written when one after the end of the chain was durable. It may be torn itself, and its header
+// be unknown.
+type proof struct {
+	in *segment
+	at int64
+	h  frame.Header
+}
+
+// later looks for a frame that proves that the log went on after what does not verify at off in s, which is r.open[i]: for
+// one that can be served first. It tells instead whether the chain simply goes on in the next segment.
+func (r *recovery) later(i int, s *segment, off int64) (p proof, goesOn bool, err error) {
 	proves := func(e envelope) bool { return e.seq > r.tip.seq && e.durableSeq > r.tip.seq }
-	at, h, err := r.d.seek(s, off, s.size, proves)
-	if at >= 0 || err != nil {
-		return at, h, err
+	for _, is := range []probe{r.d.wholeAt, r.d.beginsAt} {
+		from := off
+		for j, o := range r.open[i:] {
+			if o.absent {
+				continue
+			}
+			if j == 1 {
+				_, first, err := r.d.wholeAt(r.window(o), o.salt, headerBytes)
+				if err == nil && r.tip.precedes(&first) {
+					return proof{}, true, nil
+				}
+				if err != nil && !errors.Is(err, errDamaged) {
+					return proof{}, false, err
+				}
+			}
+			at, h, err := r.d.seek(r.window(o), o, from, is, proves)
+			if at >= 0 || err != nil {
+				return proof{o, at, h}, false, err
+			}
+			from = headerBytes
+		}
+	}
+	return proof{}, false, nil
+}
+
+// What the bytes around a frame that does not verify tell of it.
+type rot uint8
+
+const (
+	// rottenNot: it may be torn.
+	rottenNot rot = iota
+	// rottenFrame: it was durable once. It is noted as lost, and the search goes on behind it.
+	rottenFrame
+	// rottenUnknown: something was durable once. It is noted, and nobody knows how much it was.
+	rottenUnknown
+)
+
+// acknowledged tells what the bytes around the end of the chain prove, when no frame does. A frame is written only when
+// the one before it is durable, into zeros: so whatever is not zero behind the end that a frame's own envelope gives, or in a
+// later segment, was written when that frame was durable already.
+func (r *recovery) acknowledged(i int, s *segment, off, to int64, reason error) (rot, error) {
+	e, h, err := r.d.beginsAt(r.window(s), s.salt, off)
+	if err != nil && !errors.Is(err, errDamaged) {
+		return rottenNot, err
+	}
+	if behind := off + envelopeBytes + int64(e.size); err == nil && e.seq == r.tip.seq+1 && to > behind {
+		if !r.tip.precedes(&h) {
+			r.doubtful(s, off, reason)
+			return rottenUnknown, nil
+		}
+		r.doubt = true
+		r.lost(s, off, h.FirstPosition, h.LastPosition(), reason)
+		s.table.lose(1, h.LastPosition()-r.tip.pos)
+		r.tip = tipOf(&h)
+		s.end = behind
+		return rottenFrame, nil
 	}
 	for j, o := range r.open[i+1:] {
 		if o.absent {
 			continue
 		}
-		w, err := r.d.window(o, o.size)
+		w := r.window(o)
+		_, written, err := w.written(headerBytes)
 		if err != nil {
-			return -1, h, err
+			return rottenNot, err
 		}
-		_, first, _, err := r.d.frameAt(w, o.salt, headerBytes)
-		if err == nil && j == 0 && r.tip.precedes(&first) {
-			return -1, first, nil
+		e, _, err := r.d.beginsAt(w, o.salt, headerBytes)
+		if err != nil && !errors.Is(err, errDamaged) {
+			return rottenNot, err
 		}
-		at, h, err := r.d.seek(o, headerBytes, o.size, proves)
-		if err != nil {
-			return -1, h, err
-		}
-		if at >= 0 {
-			return 0, h, nil
+		moved := j == 0 && err == nil && e.seq == r.tip.seq+1 // the frame is there, and what is here never was one
+		if written != 0 && !moved {
+			r.doubtful(s, off, reason)
+			return rottenUnknown, nil
 		}
 	}
-	return -1, frame.Header{}, nil
+	return rottenNot, nil
 }
 
 // gap notes that frames are lost before the one of h.
@@ -140,16 +211,12 @@ func (r *recovery) gap(s *segment, off int64, h *frame.Header, reason error) {
 	r.doubt = true
 	r.lost(s, off, r.tip.pos+1, h.FirstPosition-1, reason)
 	s.table.lose(h.Seq-r.tip.seq-1, h.FirstPosition-1-r.tip.pos)
-	r.tip = tip{seq: h.Seq - 1, pos: h.FirstPosition - 1}
+	r.tip = tip{seq: h.Seq - 1, pos: h.FirstPosition - 1, durable: r.tip.durable}
 }
 
 // leftover notes what follows the last frame of a segment and is no frame.
 func (r *recovery) leftover(s *segment, reason error) error {
-	w, err := r.d.window(s, s.size)
-	if err != nil {
-		return err
-	}
-	_, to, err := w.written(s.end)
+	_, to, err := r.window(s).written(s.end)
 	if err != nil || to == 0 {
 		return err
 	}
@@ -184,7 +251,7 @@ func (r *recovery) sortOut() {
 			s.firstSeq, s.firstPos, s.lastHash, s.table = 0, 0, [32]byte{}, nil
 			r.next = s
 		default:
-			r.unused = append(r.unused, s.name())
+			r.discard(s)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/annalsdb/annals"
 )
@@ -100,7 +101,7 @@ func (d *Dir) kick() {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.working || d.closed {
+	if d.working || d.closed || d.stopped != nil || !d.due() {
 		return
 	}
 	d.working = true
@@ -115,6 +116,9 @@ func (d *Dir) kick() {
 	})
 }
 
+// retryParts is how often at most the making of a next segment is tried while the active one fills.
+const retryParts = 8
+
 // due tells whether a next segment should be prepared, or a full one sealed. The caller holds mu.
 func (d *Dir) due() bool { return d.wantsNext() || d.firstFull() != nil }
 
@@ -125,19 +129,22 @@ func (d *Dir) progress() bool {
 	return !failed
 }
 
-// wantsNext: the active segment is half full. The caller holds mu.
+// wantsNext: the active segment is half full, and has got further if it did not work out before. The caller holds mu.
 func (d *Dir) wantsNext() bool {
 	active := d.segments[len(d.segments)-1]
-	return d.next == nil && active.end > active.size/2
+	return d.next == nil && active.end > active.size/2 && active.end >= d.retryAt
 }
 
+// firstFull is the first segment to be sealed. They stand together, right before the active one. The caller holds mu.
 func (d *Dir) firstFull() *segment {
-	for _, s := range d.segments {
-		if s.state == stateFull {
-			return s
+	var first *segment
+	for _, s := range slices.Backward(d.segments[:len(d.segments)-1]) {
+		if s.state != stateFull {
+			break
 		}
+		first = s
 	}
-	return nil
+	return first
 }
 
 // work prepares and seals. What fails is tried again later; what cannot be tried again has stopped the journal.
@@ -155,6 +162,12 @@ func (d *Dir) work() {
 		if err = d.prepare(0); err == nil {
 			d.fillReserve()
 		}
+		d.mu.Lock()
+		d.retryAt = 0
+		if active := d.segments[len(d.segments)-1]; err != nil { // a full disk is not filled again at every append
+			d.retryAt = active.end + active.size/retryParts
+		}
+		d.mu.Unlock()
 	}
 	if err = errors.Join(err, d.sealFull()); err != nil {
 		d.log.Warn("upkeep of segments failed", "error", err)
@@ -207,14 +220,19 @@ func (d *Dir) seal(s *segment) error {
 		footerSize: int64(len(footer)), generation: v.generation, salt: v.salt,
 	}
 	b := append(footer, t.encode()...)
-	if _, err := v.file.WriteAt(b, v.bodyEnd); err != nil {
+	file, err := d.borrow(s)
+	if err != nil {
+		return err
+	}
+	defer s.giveBack()
+	if _, err := file.WriteAt(b, v.bodyEnd); err != nil {
 		return err
 	}
 	size := v.bodyEnd + int64(len(b))
-	if err := v.file.Truncate(size); err != nil {
+	if err := file.Truncate(size); err != nil {
 		return err
 	}
-	if err := v.file.Sync(); err != nil {
+	if err := file.Sync(); err != nil {
 		d.stop(err)
 		return err
 	}
@@ -222,6 +240,7 @@ func (d *Dir) seal(s *segment) error {
 	s.state, s.size, s.sum = stateSealed, size, sum
 	d.mu.Unlock()
 	d.tables.keep(s)
+	d.files.keep(s)
 	return nil
 }
 
@@ -230,6 +249,7 @@ func (d *Dir) moveOn() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	active := d.segments[len(d.segments)-1]
+	d.retryAt = 0
 	active.state, active.bodyEnd = stateFull, active.end
 	active.lastSeq, active.lastPos, active.lastHash = d.head.seq, d.head.pos, d.head.hash
 	s := d.next

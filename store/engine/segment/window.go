@@ -3,7 +3,9 @@ package segment
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 )
 
 // blockBytes is how much a sequential read takes at once.
@@ -13,9 +15,14 @@ const blockBytes = 1 << 20
 type window struct {
 	f     io.ReaderAt
 	limit int64
-	buf   []byte
-	start int64
+	// patient takes what cannot be read for damage, and searches behind it.
+	patient bool
+	buf     []byte
+	start   int64
 }
+
+// errUnreadable is the part of a damage that the device may take back: it is never a reason to cut.
+var errUnreadable = fmt.Errorf("%w: it cannot be read", errDamaged)
 
 // at gives the n bytes at off, which are lent until the next call. Less than that is io.ErrUnexpectedEOF.
 func (w *window) at(off int64, n int) ([]byte, error) {
@@ -26,6 +33,9 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 		return w.buf[i : i+int64(n)], nil
 	}
 	if err := w.fill(off, n); err != nil {
+		if w.patient && !errors.Is(err, fs.ErrClosed) {
+			err = fmt.Errorf("%w: %w", errUnreadable, err)
+		}
 		return nil, err
 	}
 	if n > len(w.buf) {
@@ -34,6 +44,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	return w.buf[:n], nil
 }
 
+// fill reads n bytes, and ahead. That what is ahead cannot be read is found out when it is wanted.
 func (w *window) fill(off int64, n int) error {
 	size := int(min(int64(max(n, blockBytes)), w.limit-off))
 	if cap(w.buf) < size {
@@ -42,11 +53,14 @@ func (w *window) fill(off int64, n int) error {
 	w.buf, w.start = w.buf[:size], off
 	got, err := w.f.ReadAt(w.buf, off)
 	w.buf = w.buf[:got]
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || got >= n {
 		return nil
 	}
 	return err
 }
+
+// sectorBytes is how much a device fails to read at once.
+const sectorBytes = 4096
 
 // rest gives what is buffered from off on, and at least one byte before the limit.
 func (w *window) rest(off int64) ([]byte, error) {
@@ -54,7 +68,11 @@ func (w *window) rest(off int64) ([]byte, error) {
 		return w.buf[i:], nil
 	}
 	if err := w.fill(off, 1); err != nil {
-		return nil, err
+		if !w.patient || errors.Is(err, fs.ErrClosed) {
+			return nil, err
+		}
+		w.buf = w.buf[:min(sectorBytes-off%sectorBytes, w.limit-off)]
+		clear(w.buf)
 	}
 	if len(w.buf) == 0 {
 		return nil, io.ErrUnexpectedEOF
