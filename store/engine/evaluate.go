@@ -26,8 +26,15 @@ func (v *evaluation) known(ctx context.Context, r *request) (receipt annals.Rece
 			return annals.Receipt{}, false, err
 		}
 		if !found {
-			lack = append(lack, r.givenID(i))
+			if len(have) > 0 {
+				lack = append(lack, r.givenID(i))
+			}
 			continue
+		}
+		if len(have) == 0 { // until then nobody wants to know
+			for before := range i {
+				lack = append(lack, r.givenID(before))
+			}
 		}
 		have = append(have, e.ID)
 		same := stored.SameContent(*e)

@@ -73,6 +73,7 @@ type Builder struct {
 	header Header
 	buf    []byte
 	root   hash.Hash
+	leaf   leaf
 	crc    uint32
 }
 
@@ -92,14 +93,16 @@ func (b *Builder) Add(record []byte, bodyHash [32]byte, r annals.Revision) {
 	Seal(sealed, b.header.FirstPosition+annals.Position(b.header.EventCount), r, b.header.Time, b.header.Store)
 	b.header.EventCount++
 	b.crc = crc32.Update(b.crc, castagnoli, sealed[4:8])
-	addLeaf(b.root, bodyHash, uint64(r))
+	b.leaf.add(b.root, bodyHash, uint64(r))
 }
 
-func addLeaf(root hash.Hash, bodyHash [32]byte, revision uint64) {
-	_, _ = root.Write(bodyHash[:]) // hashes never fail
-	var r [8]byte
-	binary.LittleEndian.PutUint64(r[:], revision)
-	_, _ = root.Write(r[:])
+// leaf is what the root over the bodies takes of a record. It is a buffer, since what a hash is given is put on the heap.
+type leaf [32 + 8]byte
+
+func (l *leaf) add(root hash.Hash, bodyHash [32]byte, revision uint64) {
+	copy(l[:], bodyHash[:])
+	binary.LittleEndian.PutUint64(l[32:], revision)
+	_, _ = root.Write(l[:]) // hashes never fail
 }
 
 // Len is the size of the frame so far, in bytes.
@@ -186,10 +189,11 @@ func Verify(f []byte, store StoreID) (Header, error) {
 		return Header{}, fmt.Errorf("%w: a frame of %d bytes in %d", ErrMalformed, HeaderBytes+int(h.Size), len(f))
 	}
 	root, crc, next, records := sha256.New(), uint32(0), h.FirstPosition, uint32(0)
+	var l leaf
 	for at, b := range Records(f) {
 		records++
 		crc = crc32.Update(crc, castagnoli, b[4:8])
-		addLeaf(root, BodyHash(b), binary.LittleEndian.Uint64(b[16:]))
+		l.add(root, BodyHash(b), binary.LittleEndian.Uint64(b[16:]))
 		r, _, err := DecodeRecord(b, store)
 		switch {
 		case errors.Is(err, ErrSkippable):

@@ -146,7 +146,14 @@ func recordCRC(record []byte, store StoreID) uint32 {
 	return seededCRC(crcSeed(store), record)
 }
 
-func crcSeed(store StoreID) uint32 { return crc32.Update(0, castagnoli, store[:4]) }
+// crcSeed is crc32.Update(0, castagnoli, store[:4]), which would put the id on the heap, once for each record.
+func crcSeed(store StoreID) uint32 {
+	crc := ^uint32(0)
+	for _, b := range store[:4] {
+		crc = castagnoli[byte(crc)^b] ^ crc>>8
+	}
+	return ^crc
+}
 
 func seededCRC(seed uint32, record []byte) uint32 {
 	return crc32.Update(crc32.Update(seed, castagnoli, record[:4]), castagnoli, record[8:])
