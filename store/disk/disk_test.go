@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,6 +149,52 @@ func TestAReaderBesideTheWriterSeesWhatWasDurable(t *testing.T) {
 	}
 	if _, err := r.Append(t.Context(), []annals.Event{{Type: "C"}}); !errors.Is(err, annals.ErrReadOnly) {
 		t.Errorf("an append: got %v, want ErrReadOnly", err)
+	}
+}
+
+func TestAReaderBesideAWriterThatRollsFilesOpensEverythingAcknowledged(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir, disk.SegmentBytes(64<<10))
+	// So many appends of 8 KB are for each time that the log is opened: two or three files, or it would be opened ever anew
+	// by one who never comes to its end.
+	const each = 20
+	allowed := make(chan struct{}, each)
+	var acked atomic.Uint64
+	var writing sync.WaitGroup
+	for range 4 {
+		writing.Go(func() {
+			for range allowed {
+				r, err := s.Append(t.Context(), []annals.Event{{Type: "A", Data: make([]byte, 8000)}})
+				if err != nil {
+					t.Error(err)
+					continue
+				}
+				for now := acked.Load(); now < uint64(r.Last) && !acked.CompareAndSwap(now, uint64(r.Last)); {
+					now = acked.Load()
+				}
+			}
+		})
+	}
+	for range 15 {
+		for range each {
+			allowed <- struct{}{}
+		}
+		before := acked.Load()
+		r, err := disk.OpenReadOnly(t.Context(), dir)
+		if err != nil {
+			t.Errorf("beside the writer, after %d events: %v", before, err)
+			break
+		}
+		if got, err := read(t, r, annals.All()); err != nil || uint64(len(got)) < before {
+			t.Errorf("read %d events, %v; %d had been acknowledged before", len(got), err, before)
+		}
+		closed(t, r)
+	}
+	close(allowed)
+	writing.Wait()
+	if files, err := filepath.Glob(filepath.Join(dir, "*.seg")); err != nil || len(files) < 10 {
+		t.Errorf("the log lies in %v, %v; want the writer to have rolled", files, err)
 	}
 }
 

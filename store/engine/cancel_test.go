@@ -5,8 +5,10 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/internal/vfs"
 	"github.com/annalsdb/annals/store/engine"
 	"github.com/annalsdb/annals/store/engine/journal"
 )
@@ -106,6 +108,67 @@ func TestWhoLeavesWhenTheBatonIsOfferedHandsItOn(t *testing.T) {
 	})
 }
 
+func TestWhoHasLeftIsNotGivenTheBatonWhenAFrameIsSplit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		g := newGate(j)
+		s := start(t, j)
+		first, stays := begin(t.Context(), s, one("A", "s-1")), begin(t.Context(), s, one("B", "s-2"))
+		ctx, leave := context.WithCancel(t.Context())
+		leaves := begin(ctx, s, one("C", "s-3"))
+		g.pass(t)
+		wantErr(t, "the first", (<-first).err, nil)
+		synctest.Wait() // the other two are at the gate
+		leave()
+		wantErr(t, "who left", (<-leaves).err, annals.ErrUnknownOutcome, context.Canceled)
+		g.reply(t, false, journal.ErrTooLarge)
+		g.pass(t)
+		wantErr(t, "who stayed", (<-stays).err, nil)
+		synctest.Wait()
+		select { // nobody waits for it, so that it is not written
+		case <-g.arrived:
+			t.Error("the append of who left is at the gate")
+			g.answer <- answer{true, nil}
+		default:
+		}
+		impatient, stop := context.WithTimeout(t.Context(), time.Hour)
+		defer stop()
+		next := begin(impatient, s, one("D", "s-4"))
+		select {
+		case <-g.arrived:
+			g.answer <- answer{true, nil}
+		default:
+			t.Error("the next append does not come to the gate: the baton is lost")
+		}
+		if r := <-next; r.err != nil || r.receipt.First != 3 {
+			t.Errorf("the next got %+v", r)
+		}
+	})
+}
+
+func TestWhoLeavesBeforeAnythingIsWrittenIsToldSo(t *testing.T) {
+	t.Parallel()
+	ctx, leave := context.WithCancel(t.Context())
+	leaves := true
+	// The frame takes its time when it has been packed and before it is written.
+	s := startSegments(t, vfs.NewMem(), func(c *engine.Config) {
+		c.Clock = func() time.Time {
+			if leaves {
+				leave()
+			}
+			return time.Now()
+		}
+	})
+	es := one("A", "s-1")
+	_, err := s.Append(ctx, es)
+	wantErr(t, "who left", err, annals.ErrNotWritten, context.Canceled)
+	leaves = false
+	if r, err := s.Append(t.Context(), es); err != nil || r.Duplicate || r.First != 1 {
+		t.Errorf("the retry answered %+v, %v", r, err)
+	}
+}
+
 func TestTheQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -138,6 +201,29 @@ func TestTheQueueIsBounded(t *testing.T) {
 		g.pass(t)
 		wantErr(t, "one that is larger than the queue", (<-first).err, nil)
 		wantErr(t, "another, which had the queue to itself", (<-second).err, nil)
+	})
+}
+
+func TestTheLargestAppendGetsIntoAQueueThatHasRoomLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		g := newGate(j)
+		s := start(t, j, func(c *engine.Config) { c.QueueBytes = 1000 })
+		inFlight, queued := begin(t.Context(), s, one("A", "s-1")), begin(t.Context(), s, one("A", "s-1"))
+		es := one("B", "s-2")
+		es[0].Data = make([]byte, 100_000)
+		largest := begin(t.Context(), s, es)
+		if n := s.Stats().Queued; n != 2 {
+			t.Errorf("%d appends are queued, want 2, of which one is larger than the queue", n)
+		}
+		_, err := s.Append(t.Context(), one("C", ""))
+		wantErr(t, "an append behind it", err, annals.ErrOverloaded)
+		g.pass(t)
+		g.pass(t)
+		wantErr(t, "the append in flight", (<-inFlight).err, nil)
+		wantErr(t, "the append in the queue", (<-queued).err, nil)
+		wantErr(t, "the largest", (<-largest).err, nil)
 	})
 }
 

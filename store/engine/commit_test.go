@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine"
@@ -313,6 +314,34 @@ func TestAFrameTooLargeForTheJournalIsSplit(t *testing.T) {
 	})
 }
 
+func TestFramesAreFilledToWhatTheJournalTakes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		j.size = 300 << 10 // less than what a frame is filled to otherwise
+		g := newGate(j)
+		s := start(t, j)
+		var results []<-chan result
+		for i := range 101 {
+			es := one("A", fmt.Sprint("s-", i))
+			es[0].Data = make([]byte, 4000)
+			results = append(results, begin(t.Context(), s, es))
+		}
+		sizes := []int{}
+		for range 3 {
+			f := <-g.arrived
+			sizes = append(sizes, len(f))
+			g.answer <- answer{true, nil}
+		}
+		for _, done := range results {
+			wantErr(t, "an append", (<-done).err, nil)
+		}
+		if slices.Max(sizes) > j.size || sizes[1] < j.size*9/10 {
+			t.Errorf("the frames have %v bytes, the journal takes %d", sizes, j.size)
+		}
+	})
+}
+
 func TestAnAppendLargerThanTheJournalTakesIsRefused(t *testing.T) {
 	t.Parallel()
 	j := newJournal()
@@ -377,6 +406,69 @@ func TestAnAmbiguousAnswerIsResolved(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestADefiniteRefusalEndsTheSearchForAnOutcome(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		refusal  error
+		readOnly bool
+	}{
+		{refusal: journal.ErrFull},
+		{refusal: journal.ErrTooLarge},
+		{refusal: annals.ErrNotWritten},
+		{refusal: annals.ErrReadOnly, readOnly: true},
+		{refusal: journal.ErrStopped, readOnly: true},
+	} {
+		t.Run(c.refusal.Error(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				j := newJournal()
+				s := start(t, j)
+				answers := []error{journal.ErrAmbiguous, c.refusal}
+				j.onAppend = func(context.Context, []byte) (bool, error) {
+					next := answers[0]
+					answers = answers[min(1, len(answers)-1):]
+					return false, next
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // of a clock that costs no time
+				defer cancel()
+				es := one("A", "s-1")
+				_, err := s.Append(ctx, es)
+				// The first try may arrive late still.
+				wantErr(t, "the append", err, annals.ErrUnknownOutcome, c.refusal)
+				j.onAppend = nil
+				r, err := s.Append(ctx, es)
+				if c.readOnly {
+					wantErr(t, "a later append", err, annals.ErrReadOnly)
+				} else if err != nil || r.First != 1 || r.Duplicate {
+					t.Errorf("the retry answered %+v, %v", r, err)
+				}
+			})
+		})
+	}
+}
+
+func TestAFullJournalSaysSoAlsoAfterACallerHasLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		s := start(t, j)
+		left, leave := context.WithCancel(t.Context())
+		j.onAppend = func(ctx context.Context, _ []byte) (bool, error) {
+			leave()
+			if err := ctx.Err(); err != nil {
+				return false, err // as if it had noticed too late to know
+			}
+			return false, journal.ErrFull
+		}
+		_, err := s.Append(left, one("A", "s-1"))
+		wantErr(t, "who left", err, annals.ErrUnknownOutcome, context.Canceled)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // of a clock that costs no time
+		defer cancel()
+		_, err = s.Append(ctx, one("B", "s-2"))
+		wantErr(t, "the next append", err, annals.ErrFull)
+	})
 }
 
 // appendElsewhere puts a frame into the journal that the stores do not know of.

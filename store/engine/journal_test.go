@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,7 +24,8 @@ type memJournal struct {
 	// onAppend is asked before a frame is kept: whether to keep it, and what to answer.
 	onAppend func(ctx context.Context, f []byte) (keep bool, err error)
 	onHead   func() error
-	size     int // the largest frame
+	size     int          // the largest frame
+	read     atomic.Int64 // how many records were read
 
 	mu      sync.Mutex
 	frames  []stored
@@ -143,6 +145,7 @@ func (j *memJournal) Scan(_ context.Context, after, upto annals.Position) iter.S
 				if err == nil && (r.Position <= after || r.Position > upto) {
 					continue
 				}
+				j.read.Add(1)
 				if !yield(r, err) || err != nil {
 					return
 				}

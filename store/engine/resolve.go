@@ -30,6 +30,7 @@ func (s *Store) catchUp(p pending) {
 	})
 	s.sequencer.decide(p.staged, verdict{again: true})
 	s.sequencer.decide(p.parked, verdict{again: true})
+	s.sequencer.delta.forget()
 	s.sequencer.handOver(nil)
 }
 
@@ -40,6 +41,7 @@ func (s *Store) resolve(p pending) {
 		s.sequencer.decide(p.staged, verdict{err: &annals.OutcomeError{Unknown: true, Cause: annals.ErrClosed}})
 		s.sequencer.decide(p.parked, verdict{again: true})
 	}
+	s.sequencer.delta.forget()
 	s.sequencer.handOver(nil)
 }
 

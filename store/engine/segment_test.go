@@ -21,13 +21,17 @@ func openSegments(t *testing.T) annals.Store {
 	return startSegments(t, vfs.NewMem())
 }
 
-func startSegments(t *testing.T, fs vfs.FS) *engine.Store {
+func startSegments(t *testing.T, fs vfs.FS, change ...func(*engine.Config)) *engine.Store {
 	t.Helper()
 	d, err := segment.Open(t.Context(), fs, "/log", segment.Options{Random: rand.Reader, SegmentBytes: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := engine.Open(t.Context(), engine.Config{Journal: d, Records: d, Identity: d.Identity(), Clock: time.Now, Random: rand.Reader})
+	c := engine.Config{Journal: d, Records: d, Identity: d.Identity(), Clock: time.Now, Random: rand.Reader}
+	for _, f := range change {
+		f(&c)
+	}
+	s, err := engine.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
