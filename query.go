@@ -38,9 +38,7 @@ func Stream(name string) Query {
 
 // Category is the events of all streams of a category: "order" for "order-42".
 func Category(name string) Query {
-	return Query{items: []Item{{Category: name}}}.
-		complain(name == "", "Category without a name").
-		complain(strings.Contains(name, "-"), fmt.Sprintf("category %q has a \"-\", which ends a category", name))
+	return Query{items: []Item{{Category: name}}}.complain(name == "", "Category without a name")
 }
 
 // Tags is the events that have all these tags.
@@ -248,6 +246,9 @@ func (it Item) check(at place, system bool, limits Limits) error {
 		if err := name("stream", it.Stream, limits.StreamBytes); err != nil {
 			return err
 		}
+	}
+	if strings.Contains(it.Category, "-") { // no stream is in it: nothing would match, in silence
+		return invalid("query", fmt.Sprintf("category %q has a \"-\", which ends a category", it.Category))
 	}
 	if it.Category != "" {
 		return name("category", it.Category, limits.StreamBytes)

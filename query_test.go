@@ -80,6 +80,7 @@ func TestMalformedQueriesAreReported(t *testing.T) {
 		"no stream":            annals.Stream(""),
 		"no category":          annals.Category(""),
 		"category with a dash": annals.Category("order-42"),
+		"the same in an item":  annals.QueryOf(annals.Item{Types: []string{"T"}, Category: "order-42"}),
 		"no id":                annals.ByID(annals.ID{}),
 		"inside an or":         annals.All().Or(annals.Tags()),
 		"control character":    annals.Stream("a\x00b"),
@@ -100,6 +101,26 @@ func TestMalformedQueriesAreReported(t *testing.T) {
 	} {
 		if err := q.Check(annals.MinLimits()); !errors.Is(err, annals.ErrTooLarge) {
 			t.Errorf("%s: got %v, want ErrTooLarge", name, err)
+		}
+	}
+}
+
+func TestACategoryWithADashIsRefusedHoweverTheQueryIsMade(t *testing.T) {
+	t.Parallel()
+	want := annals.Category("a-b").Check(annals.MinLimits())
+	if want == nil || !strings.Contains(want.Error(), `category "a-b" has a "-"`) {
+		t.Fatalf("got %v", want)
+	}
+	item := annals.Item{Category: "a-b"}
+	for name, q := range map[string]annals.Query{
+		"an item":          annals.QueryOf(item),
+		"a second item":    annals.QueryOf(annals.Item{Stream: "s-1"}, item),
+		"with system":      annals.QueryOf(item).WithSystem(),
+		"inside an or":     annals.Stream("s-1").Or(annals.QueryOf(item)),
+		"narrowed by type": annals.Category("a-b").Types("T"),
+	} {
+		if got := q.Check(annals.MinLimits()); got == nil || got.Error() != want.Error() {
+			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 	}
 }

@@ -153,6 +153,7 @@ func malformedQueries(r *rig) {
 		"an empty stream":           annals.Stream(""),
 		"an empty category":         annals.Category(""),
 		"a category with a dash":    annals.Category("order-1"),
+		"an item with such":         annals.QueryOf(annals.Item{Category: "order-1", Tags: []string{"x:1"}}),
 		"the zero id":               annals.ByID(annals.ID{}),
 		"Or with the zero query":    annals.All().Or(annals.Query{}),
 		"types without an overlap":  annals.Types("A").Types("B"),
