@@ -63,12 +63,12 @@ them again.`,
 	f.output.flag(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.create, "create", false, "make a new store if there is none")
-	flags.StringArrayVar(&f.tags, "tag", nil, "a tag of the event; may be given again")
-	flags.StringVar(&f.expect, "expect", "any", "the last revision that the stream must have: a number, none, exists, or any")
-	flags.StringVar(&f.id, "id", "", "the event's id, so that the command can be repeated without a second effect")
-	flags.StringVar(&f.meta, "metadata", "", "a JSON object")
-	flags.StringVar(&f.contentType, "content-type", "", "of DATA, if it is not JSON")
-	flags.Uint16Var(&f.version, "schema-version", 1, "the schema version of DATA")
+	flags.StringArrayVar(&f.tags, "tag", nil, "a `TAG` of the event; may be given again")
+	flags.StringVar(&f.expect, "expect", "any", "the last `REVISION` that the stream must have: a number, none, exists, or any")
+	flags.StringVar(&f.id, "id", "", "the event's `ID`, so that the command can be repeated without a second effect")
+	flags.StringVar(&f.meta, "metadata", "", "the event's metadata, a `JSON` object")
+	flags.StringVar(&f.contentType, "content-type", "", "the media `TYPE` of DATA, if it is not JSON")
+	flags.Uint16Var(&f.version, "schema-version", 1, "the schema `VERSION` of DATA")
 	return cmd
 }
 
@@ -109,11 +109,12 @@ func (f *appendFlags) run(cmd *cobra.Command, args []string) (err error) {
 // withStore opens the directory, which nobody else may have open meanwhile.
 func (f *appendFlags) withStore(ctx context.Context, dir string, use func(annals.Store) error) (err error) {
 	if err := checkStore(dir); err != nil {
-		if !errors.Is(err, disk.ErrNotAStore) {
-			return err
-		}
-		if !f.create {
+		none, ok := errors.AsType[*noStoreError](err)
+		switch {
+		case ok && !f.create && none.vacant:
 			return fmt.Errorf("%w: --create makes a new store", err)
+		case !ok || !f.create:
+			return err
 		}
 	}
 	s, err := disk.Open(ctx, dir)

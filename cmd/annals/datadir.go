@@ -16,7 +16,6 @@ const (
 	storeName = "store"    // the events
 	viewsName = "views.db" // the read models, which are made of the events
 	keyName   = "hash.key" // the secret of the hashed tags
-	demoName  = "demo"     // how far the demo has come
 )
 
 const hashKeyBytes = 32

@@ -1,26 +1,15 @@
 package main
 
 import (
-	"context"
+	"bytes"
+	"io"
+	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
-
-	"github.com/annalsdb/annals"
-	"github.com/annalsdb/annals/cqrs"
-	"github.com/annalsdb/annals/decider"
-	"github.com/annalsdb/annals/examples/orders"
-	"github.com/annalsdb/annals/store/disk"
+	"time"
 )
-
-var everything = annals.All().WithSystem()
-
-func contextWithStop(t *testing.T) (context.Context, context.CancelFunc) {
-	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
-	t.Cleanup(stop)
-	return ctx, stop
-}
 
 // told is the history that a new store is given.
 func told(t *testing.T) []string {
@@ -30,82 +19,99 @@ func told(t *testing.T) []string {
 	return eventsIn(t, data)
 }
 
-// cutOff begins the history in data and ends after n commands, as a kill does.
-func cutOff(t *testing.T, data string, n int) {
+// killedBefore is a data directory whose dev was killed when the store had this many frames, or a few more, and not yet all of
+// the events.
+func killedBefore(t *testing.T, all []string, frames int) (data string) {
 	t.Helper()
-	s, err := disk.Open(t.Context(), filepath.Join(data, storeName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	key, err := loadKey(filepath.Join(data, keyName), true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := demo{dir: data, log: orders.NewLog(s, key)}
-	if err := d.note(demoBegun); err != nil {
-		t.Fatal(err)
-	}
-	bus := cqrs.New(d.log, cqrs.Correlation())
-	for i, step := range history()[:n] {
-		if err := step(t.Context(), bus, decider.IdempotencyKey(keyOf(i))); err != nil {
-			t.Fatal(err)
+	for range 100 {
+		data = t.TempDir()
+		kill(t, data, frames)
+		if len(eventsIn(t, data)) < len(all) {
+			return data
 		}
 	}
+	t.Fatal("no kill comes in the middle of the demo")
+	return ""
 }
 
-func TestADemoThatWasCutOffIsToldToItsEndAndOnce(t *testing.T) {
+// kill starts dev and kills it as soon as the store has this many frames.
+func kill(t *testing.T, data string, frames int) {
+	t.Helper()
+	p := newProcess(t, nil, "--data", data)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); framesIn(t, data) < frames; {
+		if time.Now().After(end) {
+			p.kill()
+			t.Fatalf("the demo is not told: %s", p.talk.String())
+		}
+	}
+	p.kill()
+}
+
+// framesIn is how many frames the first segment begins with, as far as they have been written.
+func framesIn(t *testing.T, data string) int {
+	t.Helper()
+	const enough = 256 << 10
+	f, err := os.Open(filepath.Join(data, storeName, "00000001-001.seg"))
+	if os.IsNotExist(err) {
+		return 0
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, enough))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Count(b, []byte(envelopeMagic))
+}
+
+func TestADemoThatWasKilledIsToldToItsEndAndOnce(t *testing.T) {
 	t.Parallel()
 	want := told(t)
-	if len(want) < 30 {
-		t.Fatalf("the demo has %d events", len(want))
-	}
-	for n := range len(history()) + 1 {
-		data := t.TempDir()
-		cutOff(t, data, n)
+	for _, frames := range []int{1, 8, 20} {
+		data := killedBefore(t, want, frames)
 		for range 2 {
-			d := opened(t, data)
-			if !d.demo {
-				t.Errorf("cut off after %d commands: the demo is not known to be there", n)
+			p := startDev(t, nil, "--data", data)
+			if !strings.Contains(p.text, "/orders/1005/place") {
+				t.Errorf("the greeting does not know the demo: %s", p.text)
 			}
-			closed(t, d)
-		}
-		if got := eventsIn(t, data); !reflect.DeepEqual(got, want) {
-			t.Fatalf("cut off after %d commands: got %v", n, got)
+			p.kill()
+			if got := eventsIn(t, data); !reflect.DeepEqual(got, want) {
+				t.Fatalf("killed after about %d commands: got %v", frames, got)
+			}
 		}
 	}
 }
 
-func TestADemoThatDoesNotFitAnyMoreDoesNotKeepDevFromStarting(t *testing.T) {
+func TestADemoIsKnownAlsoIfItIsNotWanted(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	cutOff(t, data, 1)
-	s, err := disk.Open(t.Context(), filepath.Join(data, storeName))
-	if err != nil {
-		t.Fatal(err)
+	closed(t, opened(t, data))
+	d := newDevIn(t, data)
+	d.noDemo = true
+	if err := d.Open(t.Context()); err != nil || !d.demo {
+		t.Errorf("the demo is there: %v, %v", d.demo, err)
 	}
-	key, err := loadKey(filepath.Join(data, keyName), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob := annals.Principal{ID: "customer-2", Roles: []string{orders.RoleCustomer}}
-	if err := by(bob, orders.RegisterCustomer{Customer: "customer-2", Name: "Bill", Email: "bill@example.com"})(t.Context(), cqrs.New(orders.NewLog(s, key))); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		closed(t, opened(t, data))
-	}
-	if got := eventsIn(t, data); len(got) != 2 {
-		t.Errorf("the store has %v", got)
-	}
+	closed(t, d)
 }
 
-func TestTwoNewStoresHaveTheSameHistory(t *testing.T) {
+func TestADemoThatWasBegunStaysAsItIsIfTheStoreWasUsed(t *testing.T) {
 	t.Parallel()
-	if a, b := told(t), told(t); !reflect.DeepEqual(a, b) {
-		t.Errorf("%v and %v", a, b)
+	data := killedBefore(t, told(t), 2)
+	command(t, "", "append", filepath.Join(data, storeName), "", "Strange", "{}").is(exitOK)
+	before := eventsIn(t, data)
+	for range 2 {
+		d := opened(t, data)
+		if d.demo {
+			t.Error("a part is taken for all")
+		}
+		closed(t, d)
+	}
+	if got := eventsIn(t, data); !reflect.DeepEqual(got, before) {
+		t.Errorf("got %v", got)
 	}
 }

@@ -32,11 +32,17 @@ A new store is given a small history, through the same commands that everybody s
 acknowledged is on disk, also after kill -9.
 
 It accepts demo tokens that everybody knows, and so listens on this machine only.`,
+		Example: `  annals dev
+  annals dev --data ./shop --addr 127.0.0.1:9000 --no-demo
+  annals dev --ephemeral`,
 		Args: argsNamed(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d.out, d.logger = cmd.OutOrStdout(), slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-			if d.ephemeral && cmd.Flags().Changed("data") {
+			switch {
+			case d.ephemeral && cmd.Flags().Changed("data"):
 				return usageError{errors.New("--ephemeral uses a directory of its own, and not that of --data")}
+			case d.data == "": // a variable of a script that is not set must not mean the directory that it runs in
+				return usageError{errors.New("--data is empty")}
 			}
 			err := d.Open(cmd.Context())
 			if err == nil {
@@ -49,8 +55,8 @@ It accepts demo tokens that everybody knows, and so listens on this machine only
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&d.data, "data", "annals-data", "the directory of store, read models and keys")
-	flags.StringVar(&d.addr, "addr", "127.0.0.1:8080", "where to listen; port 0 is a free one")
+	flags.StringVar(&d.data, "data", "annals-data", "the `DIR` of store, read models and key; it is made if there is none")
+	flags.StringVar(&d.addr, "addr", "127.0.0.1:8080", "where to listen, a `HOST:PORT`; port 0 is a free one")
 	flags.BoolVar(&d.ephemeral, "ephemeral", false, "use a temporary directory, which is removed in the end")
 	flags.BoolVar(&d.noDemo, "no-demo", false, "leave a new store empty")
 	return cmd
@@ -76,13 +82,13 @@ type dev struct {
 	views    *sqliteviews.Views
 	service  *orders.Service
 	listener net.Listener
-	demo     bool   // the store has the demo's history
+	demo     bool   // the store has all of orders.Demo
 	remove   string // the temporary directory, if there is one
 }
 
 // Open opens store, read models and port, and gives a new store its history: nobody is served before all is there.
 func (d *dev) Open(ctx context.Context) error {
-	if err := onThisMachine(d.addr); err != nil {
+	if err := onThisMachine(ctx, d.addr); err != nil {
 		return err
 	}
 	if err := d.makeData(); err != nil {
@@ -110,12 +116,15 @@ func (d *dev) Open(ctx context.Context) error {
 	if d.listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", d.addr); err != nil {
 		return fmt.Errorf("cannot serve: %w", err)
 	}
-	return d.tellDemo(ctx, key)
+	return d.tellDemo(ctx)
 }
 
 // onThisMachine refuses addresses that others can reach: the demo tokens are no secret.
-func onThisMachine(addr string) error {
-	host, _, err := net.SplitHostPort(addr)
+func onThisMachine(ctx context.Context, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	}
 	if err != nil {
 		return usageError{fmt.Errorf("--addr %q: want a host and a port, such as 127.0.0.1:8080", addr)}
 	}
@@ -141,14 +150,16 @@ func (d *dev) makeData() (err error) {
 
 func (d *dev) storeDir() string { return filepath.Join(d.data, storeName) }
 
-func (d *dev) tellDemo(ctx context.Context, key []byte) (err error) {
-	telling := demo{dir: d.data, log: orders.NewLog(d.store, key), logger: d.logger}
-	if d.noDemo || d.store.Stats().ReadOnly != nil {
-		state, err := telling.state()
-		d.demo = state == demoDone
+// tellDemo gives a new store its history, unless it is to be left empty, or takes no commands.
+func (d *dev) tellDemo(ctx context.Context) (err error) {
+	if !d.noDemo && d.store.Stats().ReadOnly == nil {
+		d.demo, err = orders.Demo(ctx, d.service)
 		return err
 	}
-	d.demo, err = telling.tell(ctx)
+	d.demo, err = orders.HasDemo(ctx, d.service)
+	if errors.Is(err, annals.ErrDataLoss) { // what is left is served, and nobody knows whether it has the demo
+		return nil
+	}
 	return err
 }
 

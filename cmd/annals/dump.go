@@ -47,8 +47,8 @@ read. The directory is opened read-only: another process may have it open, and f
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
 	}
 	f.output.flag(cmd)
-	cmd.Flags().StringVar(&f.depth, "depth", depthRecords, "segments, frames or records")
-	cmd.Flags().StringVar(&f.file, "file", "", "this file only")
+	cmd.Flags().StringVar(&f.depth, "depth", depthRecords, "how deep to go, a `LEVEL`: segments, frames or records")
+	cmd.Flags().StringVar(&f.file, "file", "", "this `FILE` of the directory only")
 	return cmd
 }
 

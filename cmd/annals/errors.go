@@ -39,7 +39,10 @@ func (e usageError) Unwrap() error { return e.error }
 var errDamaged = errors.New("the store is damaged")
 
 // noStoreError says that there is no store where one was expected. It matches disk.ErrNotAStore.
-type noStoreError struct{ dir, problem string }
+type noStoreError struct {
+	dir, problem string
+	vacant       bool // one could be made there
+}
 
 func (e *noStoreError) Error() string { return e.dir + " " + e.problem }
 
@@ -51,9 +54,9 @@ func checkStore(dir string) error {
 	info, statErr := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &noStoreError{dir, "does not exist"}
+		return &noStoreError{dir: dir, problem: "does not exist", vacant: true}
 	case statErr == nil && !info.IsDir():
-		return &noStoreError{dir, "is a file, and not the directory of a store"}
+		return &noStoreError{dir: dir, problem: "is a file, and not the directory of a store"}
 	case err != nil:
 		return fmt.Errorf("cannot look into the directory: %w", err)
 	case len(names) > 0:
@@ -61,9 +64,12 @@ func checkStore(dir string) error {
 	}
 	below := filepath.Join(dir, storeName)
 	if names, err := storeFiles(below); err == nil && len(names) > 0 {
-		return &noStoreError{dir, "is not the directory of a store; " + below + " is"}
+		return &noStoreError{dir: dir, problem: "is not the directory of a store; " + below + " is"}
 	}
-	return &noStoreError{dir, "is not the directory of a store: it has neither manifest nor segment"}
+	entries, err := os.ReadDir(dir)
+	return &noStoreError{
+		dir: dir, problem: "is not the directory of a store: it has neither manifest nor segment", vacant: err == nil && len(entries) == 0,
+	}
 }
 
 // storeFiles are the names of the manifests and segments in dir.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -34,13 +36,18 @@ Tokens: demo-customer-1, demo-customer-2, demo-clerk, demo-admin
 Is it alive, and does it serve?
   curl -si '{{.URL}}/livez'
   curl -si '{{.URL}}/readyz'
-{{if .Demo}}
+{{if or .Demo .NoCommands}}
 All orders, from the read model:
   curl -s -H 'Authorization: Bearer demo-clerk' '{{.URL}}/orders'
+{{- end}}
+{{- if .Demo}}
 One order as it is, as it was at its revision 2, and what happened to it:
   curl -s -H 'Authorization: Bearer demo-customer-1' '{{.URL}}/orders/1001'
   curl -s -H 'Authorization: Bearer demo-customer-1' '{{.URL}}/orders/1001?revision=2'
   curl -s -H 'Authorization: Bearer demo-customer-1' '{{.URL}}/orders/1001/history'
+{{- end}}
+{{- if .NoCommands}}
+{{else if .Demo}}
 Add to an open order, and place it:
   curl -si -X POST -H 'Authorization: Bearer demo-customer-1' -H 'Idempotency-Key: more-tea' -H 'Content-Type: application/json' -d '{"product":"tea","count":1}' '{{.URL}}/orders/1005/items'
   curl -si -X POST -H 'Authorization: Bearer demo-customer-1' -H 'Idempotency-Key: that-is-all' '{{.URL}}/orders/1005/place'
@@ -59,7 +66,17 @@ The events below all of it:
   {{.Annals}} dump {{quote .Store}} --depth frames
 `))
 
-func greet(w io.Writer, g greeting) error { return greetingText.Execute(w, g) }
+// greet writes everything at once: whoever reads the first lines only must not end the program with that.
+func greet(w io.Writer, g greeting) error {
+	var text bytes.Buffer
+	if err := greetingText.Execute(&text, g); err != nil {
+		return err
+	}
+	if _, err := w.Write(text.Bytes()); err != nil {
+		return fmt.Errorf("write the greeting: %w", err)
+	}
+	return nil
+}
 
 // program is how this program is called. What `go run` has built is gone when it ends, and it is called the same way again.
 func program() string {

@@ -163,9 +163,6 @@ func (c *conditionJSON) condition() (annals.Condition, error) {
 		}
 		items := make([]annals.Item, len(c.Query))
 		for i, it := range c.Query {
-			if err := checkCategory(it.Category); err != nil {
-				return annals.Condition{}, err
-			}
 			items[i] = annals.Item(it)
 		}
 		return annals.NoneSince(*c.NoneSince, annals.QueryOf(items...)), nil
@@ -183,12 +180,4 @@ func (c *conditionJSON) condition() (annals.Condition, error) {
 		return annals.StreamExists(c.Stream), nil
 	}
 	return annals.NoStream(c.Stream), nil
-}
-
-// checkCategory refuses what no stream has as its category: nothing would match, in silence.
-func checkCategory(name string) error {
-	if strings.Contains(name, "-") {
-		return fmt.Errorf("category %q has a \"-\", which ends a category", name)
-	}
-	return nil
 }

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -165,6 +168,8 @@ func TestACommandLineThatMakesNoSenseIsExitCode2(t *testing.T) {
 		{"listens on this machine only", []string{"dev", "--addr", "0.0.0.0:8080"}},
 		{"listens on this machine only", []string{"dev", "--addr", ":8080"}},
 		{"want a host and a port", []string{"dev", "--addr", "localhost"}},
+		{"want a host and a port", []string{"dev", "--addr", "127.0.0.1:no-port"}},
+		{"--data is empty", []string{"dev", "--data", ""}},
 		{"a directory of its own", []string{"dev", "--ephemeral", "--data", dir}},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
@@ -187,6 +192,11 @@ func TestADirectoryThatIsNoStoreIsExitCode3(t *testing.T) {
 		command(t, "", name, other).is(exitNotFound, "is not the directory of a store")
 		command(t, "", name, novel).is(exitNotFound, "is a file")
 		command(t, "", name, filepath.Dir(dir)).is(exitNotFound, dir+" is")
+	}
+	for at, hint := range map[string]bool{filepath.Join(empty, "none"): true, empty: true, other: false, filepath.Dir(dir): false} {
+		if r := command(t, "", "append", at, "s", "A", "{}").is(exitNotFound); strings.Contains(r.talk, "--create") != hint {
+			t.Errorf("%s: it said %s", at, r.talk)
+		}
 	}
 	command(t, `{"type":"A"}`, "append", "--create", other).is(exitNotFound, "novel.txt")
 	if a, b := files(t, empty), files(t, other); len(a) != 0 || len(b) != 1 {
@@ -258,8 +268,53 @@ func TestInterruptedIsExitCode130(t *testing.T) {
 
 func TestHelpIsForPeople(t *testing.T) {
 	t.Parallel()
-	command(t, "").is(exitOK).prints("dev", "read", "append", "verify", "dump", "Exit codes")
-	for _, name := range []string{"dev", "read", "append", "verify", "dump"} {
-		command(t, "", name, "--help").is(exitOK).prints("Usage:")
+	command(t, "").is(exitOK).prints("dev", "read", "append", "verify", "dump", "Exit codes", "Examples:")
+	for _, cmd := range newRoot().Commands() {
+		help := command(t, "", cmd.Name(), "--help").is(exitOK).prints(cmd.Long, "Usage:\n", "Examples:\n  annals "+cmd.Name(), "Flags:\n")
+		if cmd.Short == "" || strings.Contains(cmd.Short, "\n") {
+			t.Errorf("%s: the summary is %q", cmd.Name(), cmd.Short)
+		}
+		_, flags, _ := strings.Cut(help.out, "Flags:\n")
+		for l := range strings.Lines(flags) {
+			if !describedFlag.MatchString(l) {
+				t.Errorf("%s: a flag is described as %q", cmd.Name(), l)
+			}
+		}
+	}
+}
+
+// describedFlag is a flag with a text, and a word of ours for what it takes.
+var describedFlag = regexp.MustCompile(`^ +(-[a-z], )?--[a-z-]+( [A-Z:]+)? {3,}[a-z]+ .+\n$`)
+
+func TestTheVersionIsThatOfTheModuleOrTheCommit(t *testing.T) {
+	t.Parallel()
+	command(t, "", "--version").is(exitOK).prints("annals version ")
+	commit, modified := debug.BuildSetting{Key: "vcs.revision", Value: "f3bfcac"}, debug.BuildSetting{Key: "vcs.modified", Value: "true"}
+	for want, info := range map[string]*debug.BuildInfo{
+		"v0.1.0":                          {Main: debug.Module{Version: "v0.1.0"}, Settings: []debug.BuildSetting{commit}},
+		"devel":                           {Main: debug.Module{Version: "(devel)"}},
+		"devel, commit f3bfcac":           {Settings: []debug.BuildSetting{commit, {Key: "vcs.modified", Value: "false"}}},
+		"devel, commit f3bfcac, modified": {Settings: []debug.BuildSetting{commit, modified}},
+	} {
+		if got := version(info, true); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if got := version(nil, false); got != "unknown" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestAReaderThatHasSeenEnoughEndsTheProgramQuietly(t *testing.T) {
+	t.Parallel()
+	dir := stored(t, 500, 400) // more than a pipe holds
+	for _, args := range []string{"read", "read -o table", "dump", "dump -o table"} {
+		line := fmt.Sprintf("%s %s %s", quote(os.Args[0]), args, quote(dir))
+		var out, talk bytes.Buffer
+		sh := exec.CommandContext(t.Context(), "sh", "-c", line+" | head -1")
+		sh.Env, sh.Stdout, sh.Stderr = environment(), &out, &talk
+		if err := sh.Run(); err != nil || talk.Len() > 0 || strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("%s: %v, and it printed %q and said %q", line, err, out.String(), talk.String())
+		}
 	}
 }

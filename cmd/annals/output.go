@@ -21,7 +21,7 @@ const (
 type output struct{ format string }
 
 func (o *output) flag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "output", "o", "", "table, or ndjson: one JSON object a line (default table on a terminal, else ndjson)")
+	cmd.Flags().StringVarP(&o.format, "output", "o", "", "the `FORMAT`: table, or ndjson, one JSON object a line (default table on a terminal, else ndjson)")
 }
 
 // to opens the output. The caller closes it, also after an error: what was found before is to be seen.

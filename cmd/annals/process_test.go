@@ -46,11 +46,18 @@ func environment(more ...string) []string {
 	return append(append(os.Environ(), beAnnals+"=1"), more...)
 }
 
-// startDev starts the real program on a free port, and reads its greeting.
-func startDev(t *testing.T, env []string, args ...string) *process {
+// newProcess is the real program on a free port, which is not started yet.
+func newProcess(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0], append([]string{"dev", "--addr", "127.0.0.1:0"}, args...)...)}
 	p.cmd.Env, p.cmd.Stderr = environment(env...), &p.talk
+	return p
+}
+
+// startDev starts the real program on a free port, and reads its greeting.
+func startDev(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	p := newProcess(t, env, args...)
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -45,19 +45,19 @@ Flags narrow: an event is printed if it is in the stream, in the category, of on
 	}
 	f.output.flag(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.stream, "stream", "", "events of this stream")
-	flags.StringVar(&f.category, "category", "", "events of the streams of this category: order for order-42")
-	flags.StringVar(&f.id, "id", "", "events with this id")
-	flags.StringArrayVar(&f.types, "type", nil, "events of this type; given again: or of that one")
-	flags.StringArrayVar(&f.tags, "tag", nil, "events with this tag; given again: and with that one")
+	flags.StringVar(&f.stream, "stream", "", "events of this `STREAM`")
+	flags.StringVar(&f.category, "category", "", "events of the streams of this `CATEGORY`: order for order-42")
+	flags.StringVar(&f.id, "id", "", "events with this `ID`")
+	flags.StringArrayVar(&f.types, "type", nil, "events of this `TYPE`; given again: or of that one")
+	flags.StringArrayVar(&f.tags, "tag", nil, "events with this `TAG`; given again: and with that one")
 	flags.BoolVar(&f.system, "system", false, "the system's own events too")
-	flags.Uint64Var(&f.after, "after", 0, "events after this position")
-	flags.Uint64Var(&f.asOf, "as-of", 0, "events up to this position")
-	flags.StringVar(&f.at, "at", "", "events up to this time (RFC 3339)")
-	flags.Uint64Var(&f.from, "from-revision", 0, "events from this revision of the stream on")
-	flags.Uint64Var(&f.revision, "revision", 0, "events up to this revision of the stream")
+	flags.Uint64Var(&f.after, "after", 0, "events after this `POSITION`")
+	flags.Uint64Var(&f.asOf, "as-of", 0, "events up to this `POSITION`")
+	flags.StringVar(&f.at, "at", "", "events up to this `TIME`, such as 2026-01-02T15:04:05Z")
+	flags.Uint64Var(&f.from, "from-revision", 0, "events from this `REVISION` of the stream on")
+	flags.Uint64Var(&f.revision, "revision", 0, "events up to this `REVISION` of the stream")
 	flags.BoolVar(&f.backwards, "backwards", false, "the last event first")
-	flags.IntVar(&f.limit, "limit", 0, "at most this many events")
+	flags.IntVar(&f.limit, "limit", 0, "at most `N` events")
 	return cmd
 }
 
@@ -107,9 +107,6 @@ func (f *readFlags) query(cmd *cobra.Command) (annals.Query, error) {
 		if cmd.Flags().Changed(name) && value == "" {
 			return annals.Query{}, usageError{fmt.Errorf("--%s is empty", name)}
 		}
-	}
-	if err := checkCategory(f.category); err != nil {
-		return annals.Query{}, usageError{err}
 	}
 	item := annals.Item{Types: f.types, Tags: f.tags, Stream: f.stream, Category: f.category}
 	if f.id != "" {

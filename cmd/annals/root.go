@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,9 @@ func newRoot() *cobra.Command {
 the directory of a store. What it prints is for people on a terminal, and JSON lines elsewhere: say -o table or -o ndjson.
 
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 damaged, 130 interrupted.`,
+		Example: `  annals dev
+  annals read annals-data/store --limit 10`,
+		Version:       version(debug.ReadBuildInfo()),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -30,6 +34,26 @@ Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 
 	})
 	root.AddCommand(newDev(), newRead(), newAppend(), newVerify(), newDump())
 	return root
+}
+
+// version is that of the module, or devel, and then with the commit that it was built from if the build knows it.
+func version(info *debug.BuildInfo, ok bool) string {
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	parts := []string{"devel"}
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			parts = append(parts, "commit "+s.Value)
+		case s.Key == "vcs.modified" && s.Value == "true":
+			parts = append(parts, "modified")
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // argsNamed wants exactly these arguments.

@@ -21,6 +21,8 @@ them, of headers, footers and whole files. Each damage is printed with its file,
 directory is opened read-only: another process may have it open.
 
 The exit code is 6 if anything is damaged.`,
+		Example: `  annals verify annals-data/store
+  annals verify annals-data/store -o ndjson`,
 		Args: argsNamed("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return verify(cmd, &o, args[0]) },
 	}

@@ -11,49 +11,89 @@ import (
 )
 
 // Demo gives a new store a small history to look at, through the same commands that everybody gives: two customers,
-// deliveries, orders in every status, and a cart that was checked out. The principals are those of [DemoTokens].
+// deliveries, orders in every status, and a cart that was checked out. The principals are those of [DemoTokens]. It reports
+// whether the store has all of it.
 //
-// Each command has an idempotency key of its own, so that a Demo that was cut off is told to its end by the next one, and
-// one that is complete is left as it is. A store that begins with something else is left alone: told is false then. If
-// somebody used the store before the demo was complete, what does not fit any more is left out.
-func Demo(ctx context.Context, s *Service) (told bool, err error) {
-	steps := demo()
+// Nothing but the events says how far a Demo has come: each command has an idempotency key of its own, so what was told is
+// known for as long as the store lives, and there is no second record of it that a crash could leave behind. A Demo that was
+// cut off is told to its end by the next one, and one that is complete is left as it is. A store that somebody else has
+// written to is left alone, whether they came before the demo or in the midst of it.
+func Demo(ctx context.Context, s *Service) (whole bool, err error) {
+	whole, err = HasDemo(ctx, s)
+	if whole || err != nil {
+		return whole, err
+	}
+	steps, bus := demo(), demoBus(s)
+	next, end := 0, annals.Position(0)
+	for ; next < len(steps); next++ {
+		p, err := toldAt(ctx, bus, steps, next)
+		if err != nil {
+			return false, err
+		}
+		if p == 0 {
+			break
+		}
+		end = p
+	}
 	head, err := s.log.Store().Head(ctx)
 	if err != nil {
 		return false, fmt.Errorf("orders: demo: %w", err)
 	}
-	if head > 0 {
-		if begun, err := steps[0](ctx, s, decider.IdempotencyKey(demoKey(0)), decider.DryRun()); !begun {
-			return false, notTheirs(err)
-		}
+	if head > end {
+		return false, nil
 	}
-	for i, tell := range steps {
-		if _, err := tell(ctx, s, decider.IdempotencyKey(demoKey(i))); err != nil {
-			return true, notTheirs(err)
+	for i := next; i < len(steps); i++ {
+		if _, err := steps[i](ctx, bus, decider.IdempotencyKey(demoKey(i))); err != nil {
+			return false, notTheirs(err)
 		}
 	}
 	return true, nil
 }
 
+// HasDemo reports whether the store has all of the history of [Demo]. It changes nothing.
+func HasDemo(ctx context.Context, s *Service) (bool, error) {
+	steps := demo()
+	p, err := toldAt(ctx, demoBus(s), steps, len(steps)-1) // they are told in their order
+	return p > 0, err
+}
+
+// demoBus is not the service's own: to ask what was told is no command of anybody, and not logged as one.
+func demoBus(s *Service) *cqrs.Bus[Event] { return cqrs.New(s.log, cqrs.Correlation()) }
+
+// toldAt is the position where the events of a step end, 0 if it was not told.
+func toldAt(ctx context.Context, bus *cqrs.Bus[Event], steps []step, i int) (annals.Position, error) {
+	p, err := steps[i](ctx, bus, decider.IdempotencyKey(demoKey(i)), decider.DryRun())
+	return p, notTheirs(err)
+}
+
 // demoKey is the idempotency key of a step, by its place in the history.
 func demoKey(i int) string { return fmt.Sprint("demo-", i+1) }
 
-// notTheirs is err, unless it says only that somebody else made another history.
+// notTheirs is err, unless it says only that somebody else made another history, or one of another kind.
 func notTheirs(err error) error {
-	if err == nil || errors.Is(err, decider.ErrRejected) || errors.Is(err, decider.ErrKeyReused) {
+	if err == nil {
 		return nil
+	}
+	for _, theirs := range []error{decider.ErrRejected, decider.ErrForbidden, decider.ErrKeyReused, annals.ErrUnknownType} {
+		if errors.Is(err, theirs) {
+			return nil
+		}
 	}
 	return fmt.Errorf("orders: demo: %w", err)
 }
 
-// step is a command of the demo's history. It reports whether it was given before, under the same key.
-type step func(ctx context.Context, s *Service, opts ...decider.Option) (before bool, err error)
+// step is a command of the demo's history. If it was told before, under the same key, it gives the position where its events
+// end.
+type step func(ctx context.Context, bus *cqrs.Bus[Event], opts ...decider.Option) (before annals.Position, err error)
 
 // by is a command that somebody gives.
 func by[C decider.Command[S, Event], S decider.State[S, Event]](p annals.Principal, cmd C) step {
-	return func(ctx context.Context, s *Service, opts ...decider.Option) (bool, error) {
-		result, err := cqrs.Do(annals.WithPrincipal(ctx, p), s.bus, cmd, opts...)
-		return result.Duplicate, err
+	return func(ctx context.Context, bus *cqrs.Bus[Event], opts ...decider.Option) (annals.Position, error) {
+		result, err := cqrs.Do(annals.WithPrincipal(ctx, p), bus, cmd, opts...)
+		if err != nil || !result.Duplicate {
+			return 0, err
+		}
+		return result.Position, nil
 	}
 }
 

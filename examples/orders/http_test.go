@@ -1,7 +1,6 @@
 package orders_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/annalsdb/annals"
-	"github.com/annalsdb/annals/decider"
 	"github.com/annalsdb/annals/examples/orders"
 	"github.com/annalsdb/annals/projection"
 	"github.com/annalsdb/annals/store/memory"
@@ -347,68 +345,6 @@ func TestAFreshFileOfViewsGivesTheSameAnswers(t *testing.T) {
 			t.Errorf("%s: %s and %s", path, a.body, b.body)
 		}
 	}
-}
-
-func TestADemoIsToldToItsEndAndOnceToANewStoreOnly(t *testing.T) {
-	t.Parallel()
-	const plenty = 1000
-	tell := func(store annals.Store, wantTold bool, wantErr error) annals.Position {
-		t.Helper()
-		service, err := orders.New(config(store, nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if told, err := orders.Demo(t.Context(), service); told != wantTold || !is(err, wantErr) {
-			t.Errorf("told %v, %v", told, err)
-		}
-		head, err := store.Head(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return head
-	}
-	counting := &cutOff{Store: memory.New(), appends: plenty}
-	whole := tell(counting, true, nil)
-	for cut := 0; cut < plenty-counting.appends; cut += 4 {
-		store := &cutOff{Store: memory.New(), appends: cut}
-		if cut > 0 {
-			tell(store, true, errBurns)
-		}
-		store.appends = plenty
-		if got := tell(store, true, nil); got != whole {
-			t.Errorf("cut off after %d commands and told to its end, it has %d events, want %d", cut, got, whole)
-		}
-		if got := tell(store, true, nil); got != whole {
-			t.Errorf("told once more it has %d events, want %d", got, whole)
-		}
-	}
-	// What somebody else has begun is theirs.
-	a := stocked(t)
-	if before := head(t, a); tell(a.store, false, nil) != before {
-		t.Error("a store with a history was given another")
-	}
-	// As is what they do in the midst of it.
-	used := &cutOff{Store: memory.New(), appends: 10}
-	tell(used, true, errBurns)
-	used.appends = plenty
-	if _, err := decider.Execute(annals.WithPrincipal(t.Context(), clerk), orders.NewLog(used, hashKey), orders.CancelOrder{Order: "1001"}); err != nil {
-		t.Fatal(err)
-	}
-	tell(used, true, nil)
-}
-
-// cutOff is a store that takes so many appends more.
-type cutOff struct {
-	annals.Store
-	appends int
-}
-
-func (c *cutOff) Append(ctx context.Context, events []annals.Event, conds ...annals.Condition) (annals.Receipt, error) {
-	if c.appends == 0 {
-		return annals.Receipt{}, errBurns
-	}
-	c.appends--
-	return c.Store.Append(ctx, events, conds...)
 }
 
 func TestWhatIsPersonalIsNotInATag(t *testing.T) {
