@@ -3,12 +3,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
-	"github.com/annalsdb/annals/store/memory"
+	"github.com/annalsdb/annals/store/disk"
 )
 
 // Events: what happened. Fields say what an event is about: the stream order-42, the tag order:42.
@@ -55,8 +56,18 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
-	log := annals.NewLog(memory.New(), annals.NewSchema([]any{OrderPlaced{}, OrderPaid{}}))
+func run(ctx context.Context) (err error) {
+	dir, err := os.MkdirTemp("", "annals-readme-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	store, err := disk.Open(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	log := annals.NewLog(store, annals.NewSchema([]any{OrderPlaced{}, OrderPaid{}}))
 	if _, err := log.Append(ctx, []any{OrderPlaced{"42"}}); err != nil {
 		return err
 	}

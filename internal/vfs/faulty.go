@@ -24,6 +24,7 @@ const (
 	OpWrite    Kind = "write"
 	OpTruncate Kind = "truncate"
 	OpSync     Kind = "sync"
+	OpDrop     Kind = "drop cache"
 )
 
 // Op is one operation.
@@ -42,6 +43,8 @@ type Fault struct {
 	Err error
 	// Written is how many bytes of a write get through before it fails.
 	Written int
+	// Read is how many bytes of a read get through before it fails, as those before a bad sector do.
+	Read int
 	// Kept lets a Sync or a SyncDir do its work although it reports failure. Otherwise what was to be synced by a Sync is lost, over
 	// [Mem]: it reads back while it stays in the cache, a Sync that follows succeeds, and a crash takes it.
 	Kept bool
@@ -56,6 +59,8 @@ type Faulty struct {
 	n      int
 	record bool
 	trace  []Op
+	// How many files are open, and how many were at most.
+	files, filesMost int
 }
 
 var _ FS = (*Faulty)(nil)
@@ -94,6 +99,20 @@ func (f *Faulty) Trace() []Op {
 	return slices.Clone(f.trace)
 }
 
+// OpenFiles is how many files are open now, and how many were at most.
+func (f *Faulty) OpenFiles() (now, most int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.files, f.filesMost
+}
+
+func (f *Faulty) counted(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.files += n
+	f.filesMost = max(f.filesMost, f.files)
+}
+
 func (f *Faulty) ask(o Op) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -113,6 +132,7 @@ func (f *Faulty) open(kind Kind, name string, do func(string) (File, error)) (Fi
 	if err != nil {
 		return nil, err
 	}
+	f.counted(1)
 	return &faultyFile{fs: f, inner: inner, name: name}, nil
 }
 
@@ -191,10 +211,15 @@ type faultyFile struct {
 }
 
 func (f *faultyFile) ReadAt(b []byte, off int64) (int, error) {
-	if fault := f.fs.ask(Op{Kind: OpRead, Name: f.name, Offset: off, Bytes: len(b)}); fault.Err != nil {
-		return 0, pathError("read", f.name, fault.Err)
+	fault := f.fs.ask(Op{Kind: OpRead, Name: f.name, Offset: off, Bytes: len(b)})
+	if fault.Err == nil {
+		return f.inner.ReadAt(b, off)
 	}
-	return f.inner.ReadAt(b, off)
+	n := 0
+	if fault.Read > 0 {
+		n, _ = f.inner.ReadAt(b[:min(fault.Read, len(b))], off)
+	}
+	return n, pathError("read", f.name, fault.Err)
 }
 
 func (f *faultyFile) WriteAt(b []byte, off int64) (int, error) {
@@ -229,6 +254,19 @@ func (f *faultyFile) Sync() error {
 	return pathError("sync", f.name, fault.Err)
 }
 
+func (f *faultyFile) DropCache() error {
+	if fault := f.fs.ask(Op{Kind: OpDrop, Name: f.name}); fault.Err != nil {
+		return pathError("drop cache", f.name, fault.Err)
+	}
+	return f.inner.DropCache()
+}
+
 func (f *faultyFile) Size() (int64, error) { return f.inner.Size() }
-func (f *faultyFile) DropCache() error     { return f.inner.DropCache() }
-func (f *faultyFile) Close() error         { return f.inner.Close() }
+
+func (f *faultyFile) Close() error {
+	err := f.inner.Close()
+	if err == nil {
+		f.fs.counted(-1)
+	}
+	return err
+}

@@ -29,8 +29,8 @@ func control(f *os.File, op string, call func(fd int) error) error {
 		return &os.PathError{Op: op, Path: f.Name(), Err: err}
 	}
 	var inner error
-	if err := c.Control(func(fd uintptr) { inner = call(int(fd)) }); err != nil {
-		return &os.PathError{Op: op, Path: f.Name(), Err: err}
+	if c.Control(func(fd uintptr) { inner = call(int(fd)) }) != nil { // it fails for no other reason
+		return &os.PathError{Op: op, Path: f.Name(), Err: os.ErrClosed}
 	}
 	if inner != nil {
 		return &os.PathError{Op: op, Path: f.Name(), Err: inner}

@@ -66,7 +66,8 @@ func (h *Header) LastPosition() annals.Position {
 //	 72 i64 time       80 u32 logical size  84 u32 stored size           88 32B hash of the frame before
 //	120 32B body root 152 u32 body crc     156 u32 header crc           160 records
 //
-// The body crc is taken over the records' own checksums; the header crc over the 156 bytes before it; the frame's hash
+// The body crc is taken over the records' own checksums, or, once a frame is compressed or encrypted, over the bytes that
+// are stored; the header crc over the 156 bytes before it; the frame's hash
 // over the first 152,
 // with codec, cipher and stored size as 0.
 type Builder struct {
@@ -225,8 +226,11 @@ func SumsMatch(f []byte, store StoreID) bool {
 		return false
 	}
 	body := f[HeaderBytes:]
-	if codec := f[11]; codec != 0 || len(body) != int(le.Uint32(f[84:])) {
-		return codec != 0 && len(body) == int(le.Uint32(f[84:])) && le.Uint32(f[152:]) == crc32.Checksum(body, castagnoli)
+	switch packed := f[11] != 0 || f[12] != 0; {
+	case len(body) != int(le.Uint32(f[84:])):
+		return false
+	case packed: // records cannot be told in what is compressed or encrypted
+		return le.Uint32(f[152:]) == crc32.Checksum(body, castagnoli)
 	}
 	crc, seed, records := uint32(0), crcSeed(store), uint32(0)
 	for _, b := range Records(f) {

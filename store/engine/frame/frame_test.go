@@ -2,9 +2,11 @@ package frame_test
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -166,6 +168,92 @@ func TestRecordsThatNobodyWritesAreRefused(t *testing.T) {
 	r, _, err := frame.DecodeRecord(reseal(func(r []byte) { r[86] = 0 }), store)
 	if err != nil || r.Version != 1 {
 		t.Errorf("version 0 reads as 1: got %d, %v", r.Version, err)
+	}
+}
+
+// Where an int has 32 bits the lengths of fields are negative, and their sum may be anything.
+func TestLengthsWhoseSumOverflowsAreRefused(t *testing.T) {
+	t.Parallel()
+	lengths := func(r []byte, typ, stream uint16, tags, meta, data uint32) {
+		le := binary.LittleEndian
+		le.PutUint16(r[68:], typ)
+		le.PutUint16(r[70:], stream)
+		for i, n := range []uint32{tags, meta, data} {
+			le.PutUint32(r[72+4*i:], n)
+		}
+	}
+	e := events()[0]
+	room := uint32(len(frame.AppendBody(nil, &e, [16]byte{}, 0)) - frame.RecordHeaderBytes)
+	for name, change := range map[string]func([]byte){
+		"tags of -8 bytes":          func(r []byte) { lengths(r, 8, 8, 1<<32-8, 0, room-8) },
+		"metadata of -8 bytes":      func(r []byte) { lengths(r, 8, 8, 0, 1<<32-8, room-8) },
+		"data of -8 bytes":          func(r []byte) { lengths(r, 8, 8, 0, room-8, 1<<32-8) },
+		"a sum of 2^32":             func(r []byte) { lengths(r, 0, 0, 1<<31, 1<<31-8, 8+room) },
+		"a sum of 2^32, tags first": func(r []byte) { lengths(r, 8, 0, 1<<32-16, 8, room) },
+		"the largest of all":        func(r []byte) { lengths(r, 1<<16-1, 1<<16-1, 1<<32-1, 1<<32-1, 1<<32-1) },
+	} {
+		b := reseal(change)
+		if _, _, err := frame.DecodeRecord(b, store); !errors.Is(err, frame.ErrMalformed) {
+			t.Errorf("%s: got %v, want ErrMalformed", name, err)
+		}
+		for _, many := range []bool{false, true} {
+			if _, _, err := frame.NewDecoder(store, many).Decode(b); !errors.Is(err, frame.ErrMalformed) {
+				t.Errorf("%s, many %v: got %v, want ErrMalformed", name, many, err)
+			}
+		}
+	}
+}
+
+// sumsOf makes the sums of a frame right for what is in it.
+func sumsOf(f []byte) []byte {
+	le, castagnoli := binary.LittleEndian, crc32.MakeTable(crc32.Castagnoli)
+	crc := uint32(0)
+	for _, r := range frame.Records(f) {
+		frame.Seal(r, annals.Position(le.Uint64(r[8:])), annals.Revision(le.Uint64(r[16:])), at, store)
+		crc = crc32.Update(crc, castagnoli, r[4:8])
+	}
+	if f[11] != 0 {
+		crc = crc32.Checksum(f[frame.HeaderBytes:], castagnoli)
+	}
+	le.PutUint32(f[152:], crc)
+	le.PutUint32(f[156:], crc32.Checksum(f[:156], castagnoli))
+	return f
+}
+
+func TestSumsMatchForWhatIsNotUnderstoodAndForNothingThatIsDamaged(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(f []byte){
+		"a frame that is understood":  func([]byte) {},
+		"an unknown kind of frame":    func(f []byte) { f[10] = 9 },
+		"an unknown codec":            func(f []byte) { f[11] = 1; copy(f[frame.HeaderBytes:], "packed") },
+		"unknown flags of a frame":    func(f []byte) { f[36] = 1 },
+		"an unknown kind of record":   func(f []byte) { f[frame.HeaderBytes+64] = 7 },
+		"a kind that may be skipped":  func(f []byte) { f[frame.HeaderBytes+64] = 200 },
+		"unknown flags of a record":   func(f []byte) { f[frame.HeaderBytes+65] = 0xf0 },
+		"a number that is no frame's": func(f []byte) { clear(f[48:56]) },
+	} {
+		f, _ := build(1, 1, [32]byte{})
+		change(f)
+		sumsOf(f)
+		if !frame.SumsMatch(f, store) {
+			t.Errorf("%s: the sums do not match", name)
+		}
+		for i := range f {
+			f[i] ^= 0x10
+			if frame.SumsMatch(f, store) {
+				t.Errorf("%s: the sums match although byte %d was changed", name, i)
+			}
+			f[i] ^= 0x10
+		}
+		for n := range len(f) {
+			if frame.SumsMatch(f[:n], store) {
+				t.Errorf("%s: the sums match although it ends at byte %d", name, n)
+			}
+		}
+	}
+	f, _ := build(1, 1, [32]byte{})
+	if frame.SumsMatch(f, frame.StoreID{1}) {
+		t.Error("the sums match those of another store")
 	}
 }
 

@@ -218,7 +218,7 @@ func TestAReaderBesideAWriterSeesWhatIsDurableAndWritesNothing(t *testing.T) {
 		s.mustAppend(t, 1+i%3, 400)
 		faulty := vfs.NewFaulty(mem, func(o vfs.Op) vfs.Fault {
 			switch o.Kind {
-			case vfs.OpOpen, vfs.OpRead, vfs.OpList, vfs.OpStat, vfs.OpSync:
+			case vfs.OpOpen, vfs.OpRead, vfs.OpList, vfs.OpStat, vfs.OpSync, vfs.OpDrop:
 				return vfs.Fault{}
 			}
 			t.Errorf("the reader does: %s %s", o.Kind, o.Name)

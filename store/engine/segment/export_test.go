@@ -14,6 +14,14 @@ func Reseal(b []byte) {
 	binary.LittleEndian.PutUint32(b[end:], crc32.Checksum(b[:end], castagnoli))
 }
 
+// Envelop puts a frame into its envelope, for an offset in the segment whose header begins b.
+func Envelop(b, f []byte, seq uint64, off int) []byte {
+	enveloped := append(make([]byte, envelopeBytes), f...)
+	e := envelope{size: len(f), seq: seq, durableSeq: seq - 1}
+	encodeEnvelope(enveloped, e, f, [16]byte(b[56:72]), int64(off))
+	return enveloped
+}
+
 // DecodeAll gives bytes to every decoder, and reports a decoded value that is not the same bytes again.
 func DecodeAll(b []byte, salt [16]byte, off int64) (differs string) {
 	if h, err := decodeHeader("", b); err == nil && string(h.encode()) != string(b[:headerBytes]) {

@@ -15,7 +15,12 @@ import (
 	"github.com/annalsdb/annals/store/engine/segment"
 )
 
-var errDead = errors.New("the machine is off")
+var (
+	errDead = errors.New("the machine is off")
+	// errForgotten and errNotTaken are what a scenario must not meet, whatever fails.
+	errForgotten = errors.New("frames that were acknowledged are not there")
+	errNotTaken  = errors.New("what was not written is not taken when it is tried again")
+)
 
 // scenario opens a store twice, appends, fills segments, and closes. It goes on after failures as a caller would, and
 // tells what was acknowledged.
@@ -33,7 +38,7 @@ func scenario(fs vfs.FS) (*script, error) {
 				return s, errors.Join(err, d.Close())
 			}
 			if len(reopened.acked) < len(s.acked) {
-				return s, fmt.Errorf("%d frames were acknowledged, %d are there", len(s.acked), len(reopened.acked))
+				return s, fmt.Errorf("%w: %d of %d", errForgotten, len(reopened.acked), len(s.acked))
 			}
 			s = reopened
 		}
@@ -44,7 +49,7 @@ func scenario(fs vfs.FS) (*script, error) {
 				err = s.append(1+i%2, size) // what is not written may be tried again
 			}
 			if err != nil && !errors.Is(err, journal.ErrStopped) && !errors.Is(err, errDead) {
-				return s, errors.Join(fmt.Errorf("trying again: %w", err), d.Close())
+				return s, errors.Join(fmt.Errorf("%w: %w", errNotTaken, err), d.Close())
 			}
 		}
 		if err := d.Close(); err != nil {
@@ -117,7 +122,7 @@ func TestAcknowledgedFramesSurviveAFaultAtEveryOperation(t *testing.T) {
 					failed = o
 					return fault
 				}))
-				if err != nil && strings.Contains(err.Error(), "acknowledged") {
+				if errors.Is(err, errForgotten) || errors.Is(err, errNotTaken) {
 					t.Fatalf("operation %d, %s %s: %v", n, failed.Kind, failed.Name, err)
 				}
 				if err := survives(mem, s, rand.New(rand.NewPCG(uint64(n), 1))); err != nil {

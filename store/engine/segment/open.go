@@ -151,8 +151,10 @@ func (d *Dir) begin(c *catalog) error {
 // takeOver makes the recovered log this Dir's own: cuts what is torn, and writes the manifest under which frames may be
 // added. It is for a log that is in no doubt.
 func (d *Dir) takeOver(ctx context.Context, r *recovery) error {
-	if err := d.cut(ctx, r.cuts); err != nil {
-		return err
+	for ; len(r.cuts) > 0; r.cuts = r.cuts[1:] { // each once, should this be tried again
+		if err := d.cut(ctx, r.cuts[0]); err != nil {
+			return err
+		}
 	}
 	if err := d.writeManifest(d.snapshot(false)); err != nil {
 		return err
@@ -242,9 +244,16 @@ func (d *Dir) openToRead(ctx context.Context) (moved bool, err error) {
 		if err := r.close(); err != nil {
 			return false, err
 		}
+		first := r
 		r = &recovery{d: d, catalog: c, upto: upto}
 		if err := r.run(ctx); err != nil {
 			return false, errors.Join(err, r.close())
+		}
+		// What lies behind upto is not looked at again.
+		r.doubt = r.doubt || first.doubt
+		if len(r.doubts) == 0 {
+			r.doubts = first.doubts
+			r.damage = append(r.damage, first.doubts...)
 		}
 	}
 	d.adopt(r)

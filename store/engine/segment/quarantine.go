@@ -10,23 +10,21 @@ import (
 )
 
 // cut removes what is torn. It is kept before it is zeroed, and zeroed before a frame is written after it.
-func (d *Dir) cut(ctx context.Context, cuts []cut) error {
-	for _, c := range cuts {
-		name, err := d.quarantine(c)
-		if err != nil {
-			return fmt.Errorf("putting a torn tail into quarantine: %w", err)
-		}
-		if err := writeZeros(c.s.file, c.from, c.to); err != nil {
-			return fmt.Errorf("cutting %s: %w", c.s.name(), err)
-		}
-		if err := c.s.file.Sync(); err != nil {
-			d.stop(err) // to sync again would tell nothing
-			return fmt.Errorf("cutting %s: %w", c.s.name(), err)
-		}
-		d.log.WarnContext(ctx, "a torn tail, which was never acknowledged, was cut off",
-			"file", c.s.name(), "offset", c.from, "bytes", c.to-c.from, "quarantine", name)
-		d.noteCut(c, name)
+func (d *Dir) cut(ctx context.Context, c cut) error {
+	name, err := d.quarantine(c)
+	if err != nil {
+		return fmt.Errorf("putting a torn tail into quarantine: %w", err)
 	}
+	if err := writeZeros(c.s.file, c.from, c.to); err != nil {
+		return fmt.Errorf("cutting %s: %w", c.s.name(), err)
+	}
+	if err := c.s.file.Sync(); err != nil {
+		d.stop(err) // to sync again would tell nothing
+		return fmt.Errorf("cutting %s: %w", c.s.name(), err)
+	}
+	d.log.WarnContext(ctx, "a torn tail, which was never acknowledged, was cut off",
+		"file", c.s.name(), "offset", c.from, "bytes", c.to-c.from, "quarantine", name)
+	d.noteCut(c, name)
 	return nil
 }
 

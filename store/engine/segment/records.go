@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -66,15 +67,18 @@ func (d *Dir) durable(p annals.Position) error {
 func readRecord(v *view, off int64, buf []byte) ([]byte, error) {
 	buf = buf[:min(int64(len(buf)), v.end-off)]
 	n, err := v.file.ReadAt(buf, off)
-	if n < len(buf) && err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+	if errors.Is(err, io.EOF) {
+		err = nil
 	}
 	if n < frame.RecordHeaderBytes {
-		return nil, damaged("the file ends")
+		return nil, cmp.Or(err, damaged("the file ends"))
 	}
 	size := int(binary.LittleEndian.Uint32(buf))
-	if size <= n {
+	if size <= n { // what is behind it may not be readable, and is not wanted
 		return buf[:n], nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	if size > frame.RecordBytesMax || int64(size) > v.end-off {
 		return nil, damaged("a record of %d bytes", size)

@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +41,16 @@ func (r random) Read(b []byte) (int, error) {
 
 func options(seed uint64) segment.Options {
 	return segment.Options{SegmentBytes: small, Random: seeded(seed), Foreground: true}
+}
+
+// reading is options that write nothing.
+func reading() segment.Options {
+	return segment.Options{SegmentBytes: small, ReadOnly: true, Foreground: true}
+}
+
+// bothWays is how a store can be opened.
+func bothWays() map[string]segment.Options {
+	return map[string]segment.Options{"to write": options(2), "to read": reading()}
 }
 
 // open opens the store and closes it in the end.
@@ -248,6 +260,29 @@ func names(t *testing.T, fs vfs.FS) []string {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// segmentsOf names the files of the segments.
+func segmentsOf(t *testing.T, fs vfs.FS) []string {
+	t.Helper()
+	return slices.DeleteFunc(names(t, fs), func(n string) bool { return !strings.HasSuffix(n, ".seg") })
+}
+
+// manifestsOf names the manifests.
+func manifestsOf(t *testing.T, fs vfs.FS) []string {
+	t.Helper()
+	return slices.DeleteFunc(names(t, fs), func(n string) bool {
+		return !strings.HasPrefix(n, "MANIFEST-") || strings.HasSuffix(n, ".tmp")
+	})
+}
+
+// put writes bytes at an offset of a file, durably.
+func put(t *testing.T, fs vfs.FS, name string, b []byte, off int) {
+	t.Helper()
+	change(t, fs, name, func(f vfs.File) error {
+		_, err := f.WriteAt(b, int64(off))
+		return err
+	})
 }
 
 // envelopes finds where the frames of a segment begin.

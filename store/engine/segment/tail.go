@@ -58,40 +58,42 @@ func (r *recovery) tailOf(i int, s *segment) (torn bool, err error) {
 		if to == 0 && !unreadable {
 			return false, nil
 		}
+		found, goesOn, err := r.later(i, s, end)
+		var own ownProof
+		if err == nil && found.in == nil && !goesOn {
+			own, err = r.acknowledged(i, s, end, to)
+		}
+		if err != nil {
+			return false, err
+		}
+		// Beside a writer the frame may have been half written. Whatever proves that it was durable says that it is now.
 		if again, err := r.grown(s, end); again || err != nil {
 			if err != nil {
 				return false, err
 			}
 			continue
 		}
-		found, goesOn, err := r.later(i, s, end)
 		switch {
-		case err != nil:
-			return false, err
 		case goesOn:
 			return false, r.leftover(s, reason)
 		case found.in == s && found.h.Seq != 0:
 			r.gap(s, end, &found.h, reason)
 			s.end = found.at
-			continue
 		case found.in != nil && found.in != s:
 			r.doubt = true
 			if found.h.Seq != 0 && found.in == r.open[i+1] && found.at == headerBytes {
 				r.gap(s, end, &found.h, reason)
 			}
 			return false, nil // the next segment will find the same frame
-		case found.in == s || unreadable:
+		case own.durable && own.h.Seq != 0:
+			r.rotten(s, end, &own.h, reason)
+			s.end = own.end
+		case found.in == s || own.durable || unreadable:
 			r.doubtful(s, end, reason)
 			return true, nil
+		default:
+			return true, r.leftover(s, reason)
 		}
-		rotten, err := r.acknowledged(i, s, end, to, reason)
-		if err != nil || rotten == rottenUnknown {
-			return true, err
-		}
-		if rotten == rottenFrame {
-			continue
-		}
-		return true, r.leftover(s, reason)
 	}
 }
 
@@ -103,7 +105,7 @@ func (r *recovery) window(s *segment) *window {
 	return w
 }
 
-// grown tells whether the frame that did not verify does so now: beside a writer it may have been half written.
+// grown tells whether the frame that did not verify does so now.
 func (r *recovery) grown(s *segment, off int64) (bool, error) {
 	if !r.d.o.ReadOnly {
 		return false, nil
@@ -152,37 +154,27 @@ func (r *recovery) later(i int, s *segment, off int64) (p proof, goesOn bool, er
 	return proof{}, false, nil
 }
 
-// What the bytes around a frame that does not verify tell of it.
-type rot uint8
-
-const (
-	// rottenNot: it may be torn.
-	rottenNot rot = iota
-	// rottenFrame: it was durable once. It is noted as lost, and the search goes on behind it.
-	rottenFrame
-	// rottenUnknown: something was durable once. It is noted, and nobody knows how much it was.
-	rottenUnknown
-)
+// ownProof is what the bytes around a frame that does not verify tell of it: that it was durable once, and, unless the header is
+// the zero one, what it was and where it ends.
+type ownProof struct {
+	durable bool
+	h       frame.Header
+	end     int64
+}
 
 // acknowledged tells what the bytes around the end of the chain prove, when no frame does. A frame is written only when
 // the one before it is durable, into zeros: so whatever is not zero behind the end that a frame's own envelope gives, or in a
 // later segment, was written when that frame was durable already.
-func (r *recovery) acknowledged(i int, s *segment, off, to int64, reason error) (rot, error) {
+func (r *recovery) acknowledged(i int, s *segment, off, to int64) (ownProof, error) {
 	e, h, err := r.d.beginsAt(r.window(s), s.salt, off)
 	if err != nil && !errors.Is(err, errDamaged) {
-		return rottenNot, err
+		return ownProof{}, err
 	}
 	if behind := off + envelopeBytes + int64(e.size); err == nil && e.seq == r.tip.seq+1 && to > behind {
 		if !r.tip.precedes(&h) {
-			r.doubtful(s, off, reason)
-			return rottenUnknown, nil
+			h = frame.Header{}
 		}
-		r.doubt = true
-		r.lost(s, off, h.FirstPosition, h.LastPosition(), reason)
-		s.table.lose(1, h.LastPosition()-r.tip.pos)
-		r.tip = tipOf(&h)
-		s.end = behind
-		return rottenFrame, nil
+		return ownProof{durable: true, h: h, end: behind}, nil
 	}
 	for j, o := range r.open[i+1:] {
 		if o.absent {
@@ -191,19 +183,26 @@ func (r *recovery) acknowledged(i int, s *segment, off, to int64, reason error) 
 		w := r.window(o)
 		_, written, err := w.written(headerBytes)
 		if err != nil {
-			return rottenNot, err
+			return ownProof{}, err
 		}
 		e, _, err := r.d.beginsAt(w, o.salt, headerBytes)
 		if err != nil && !errors.Is(err, errDamaged) {
-			return rottenNot, err
+			return ownProof{}, err
 		}
 		moved := j == 0 && err == nil && e.seq == r.tip.seq+1 // the frame is there, and what is here never was one
 		if written != 0 && !moved {
-			r.doubtful(s, off, reason)
-			return rottenUnknown, nil
+			return ownProof{durable: true}, nil
 		}
 	}
-	return rottenNot, nil
+	return ownProof{}, nil
+}
+
+// rotten notes that the frame of h, which was durable, is lost.
+func (r *recovery) rotten(s *segment, off int64, h *frame.Header, reason error) {
+	r.doubt = true
+	r.lost(s, off, h.FirstPosition, h.LastPosition(), reason)
+	s.table.lose(1, h.LastPosition()-r.tip.pos)
+	r.tip = tipOf(h)
 }
 
 // gap notes that frames are lost before the one of h.
@@ -232,7 +231,7 @@ func (r *recovery) leftover(s *segment, reason error) error {
 func (r *recovery) sortOut() {
 	active := 0
 	for i, s := range r.open {
-		if len(s.table.frames) > 0 || s.state == stateActive && i > 0 && !r.rebuilt {
+		if len(s.table.frames) > 0 {
 			active = i
 		}
 	}
