@@ -31,8 +31,9 @@ vet: ## go vet, here and as other systems see it
 	GOOS=windows go vet ./internal/vfs ./store/...
 	GOOS=darwin go vet ./internal/vfs ./store/...
 
-exact: ## every flipped bit, every power cut and thousands of crashes, without the race detector
+exact: ## every flipped bit, every power cut and thousands of crashes, without the race detector; 32 bits
 	go test ./store/engine/segment
+	GOARCH=386 go test ./store/engine/frame
 
 race: ## all tests, under the race detector
 	go test -race -shuffle=on ./...
