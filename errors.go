@@ -97,8 +97,10 @@ type Failure struct {
 func (f Failure) String() string {
 	switch f.Condition.Kind() {
 	case KindNoneSince:
-		s := fmt.Sprintf("%s: there are, first at %d", f.Condition, f.Positions[0])
-		return s
+		if len(f.Positions) == 0 {
+			return fmt.Sprintf("%s: there are", f.Condition)
+		}
+		return fmt.Sprintf("%s: there are, first at %d", f.Condition, f.Positions[0])
 	case KindStreamExists:
 		return fmt.Sprintf("%s: it does not", f.Condition)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -59,6 +60,11 @@ func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq
 			yield(Entry[E]{}, err)
 			return
 		}
+		limit := 0
+		if o := NewReadOptions(opts...); o.Limit > 0 && l.schema.LeavesOut() { // what is left out does not count
+			limit = o.Limit
+			opts = append(slices.Clone(opts), func(o *ReadOptions) { o.Limit, o.limited = 0, false })
+		}
 		for r, err := range l.store.Read(ctx, bound, opts...) {
 			var e Entry[E]
 			if err == nil {
@@ -68,6 +74,9 @@ func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq
 				}
 			}
 			if !yield(e, err) || err != nil {
+				return
+			}
+			if limit--; limit == 0 {
 				return
 			}
 		}
@@ -194,6 +203,11 @@ func (s *Schema[E]) BindConditions(conds ...Condition) ([]Condition, error) {
 	}
 	bound := make([]Condition, len(conds))
 	for i, c := range conds {
+		if c.stream != "" {
+			if err := s.bindItem(&Item{Stream: c.stream}); err != nil {
+				return nil, fmt.Errorf("condition %d: %w", i, err)
+			}
+		}
 		if c.kind == KindNoneSince {
 			q, err := s.Bind(c.query)
 			if err != nil {
@@ -220,8 +234,10 @@ func (s *Schema[E]) Match(q Query, v E) bool {
 		return false
 	}
 	e := Event{Type: et.name}
-	if s.label(&e, et, v) != nil {
+	l := labels{hashKey: s.hashKey, lenient: true} // an event may be older than one of its tags
+	if l.collect(et.plan, reflect.ValueOf(v)) != nil {
 		return false
 	}
+	e.Stream, e.Tags = l.stream, sortedSet(l.tags)
 	return bound.MatchEvent(e)
 }

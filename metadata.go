@@ -70,6 +70,9 @@ func PrincipalFrom(ctx context.Context) Principal {
 // WithMetadata says what is to be written beside every event that is appended under the returned context. An empty
 // Actor is filled in from the principal.
 func WithMetadata(ctx context.Context, m Metadata) context.Context {
+	if m.Actor == PrincipalFrom(ctx).ID { // MetadataFrom filled it in, and will again, from whoever is the principal then
+		m.Actor = ""
+	}
 	return context.WithValue(ctx, metadataKey, m)
 }
 

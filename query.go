@@ -56,7 +56,8 @@ func ByID(id ID) Query {
 func QueryOf(items ...Item) Query {
 	q := Query{items: make([]Item, 0, len(items))}
 	for _, it := range items {
-		q.items = append(q.items, it.clone())
+		it.Types, it.Tags = sortedSet(slices.Clone(it.Types)), sortedSet(slices.Clone(it.Tags))
+		q.items = append(q.items, it)
 	}
 	return q
 }
@@ -73,7 +74,7 @@ func (q Query) Types(names ...string) Query {
 	names = sortedSet(slices.Clone(names))
 	exclusive := false
 	narrowed := q.each(func(it *Item) {
-		if it.Types == nil {
+		if len(it.Types) == 0 {
 			it.Types = names
 			return
 		}

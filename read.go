@@ -66,7 +66,12 @@ func AsOf(p Position) ReadOption { return func(o *ReadOptions) { o.AsOf = p } }
 
 // AsOfTime reads the store as it was at t: events accepted at t are part of it. For a t that has not passed yet it is
 // the store as it is now.
-func AsOfTime(t time.Time) ReadOption { return func(o *ReadOptions) { o.AsOfTime = t } }
+func AsOfTime(t time.Time) ReadOption {
+	if t.IsZero() { // which means that nothing was said
+		t = t.Add(1)
+	}
+	return func(o *ReadOptions) { o.AsOfTime = t }
+}
 
 // AsOfRevision reads the store as it was when the event with revision r had just been appended to the one stream
 // that the query names. A revision that does not exist is [ErrAhead].

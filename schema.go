@@ -254,7 +254,7 @@ func (s *Schema[E]) complete(b *schemaBuilder, et *eventType) {
 			b.mistake("event %s: the typed upcaster from version %d is not the last: use UpcastRaw", et.goType, v)
 		}
 	}
-	p := planner{mistake: b.mistake, owner: et.goType, tags: s.tags}
+	p := planner{mistake: b.mistake, owner: et.goType, tags: s.tags, within: map[reflect.Type]*tagPlan{}}
 	et.plan = p.plan(et.goType)
 	if p.streams > 1 {
 		b.mistake("event %s: %d fields name its stream", et.goType, p.streams)
@@ -271,6 +271,12 @@ func goName(t reflect.Type) string {
 	}
 	return n
 }
+
+// Skips reports whether err, of Decode, means that the event is to be left out.
+func (s *Schema[E]) Skips(err error) bool { return s.skips(err) }
+
+// LeavesOut reports whether reads may leave events out: some types are dropped, or unknown ones are skipped.
+func (s *Schema[E]) LeavesOut() bool { return len(s.dropped) > 0 || s.unknown == UnknownSkip }
 
 // TypeName is the name under which values like v are stored, or "" if v is not one of the schema's events.
 func (s *Schema[E]) TypeName(v E) string {
@@ -357,7 +363,7 @@ func (et *eventType) decode(r Recorded) (any, error) {
 			return u.typed(data)
 		}
 		var err error
-		if data, err = u.raw(data); err != nil {
+		if data, err = u.raw(slices.Clone(data)); err != nil { // stored bytes are shared
 			return nil, fmt.Errorf("upcast from version %d: %w", version, err)
 		}
 	}

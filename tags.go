@@ -29,7 +29,10 @@ func (e Event) TagValues(name string) []string {
 }
 
 // tagPlan is where in a struct type the tagged fields are, found once per type.
-type tagPlan struct{ fields []tagField }
+type tagPlan struct {
+	fields []tagField
+	again  bool // the type contains itself
+}
 
 type tagField struct {
 	index     []int
@@ -46,19 +49,16 @@ type tagField struct {
 type planner struct {
 	mistake func(format string, args ...any)
 	owner   reflect.Type
-	tags    map[string]tagUse // of the whole schema: one use per name
-	streams int               // fields of this event that name its stream
-	within  []reflect.Type    // the struct types being looked into
-	inSlice bool              // one of them is the element of a slice
+	tags    map[string]tagUse         // of the whole schema: one use per name
+	streams int                       // fields of this event that name its stream
+	within  map[reflect.Type]*tagPlan // the struct types being looked into
+	inSlice bool                      // one of them is the element of a slice
 }
 
 func (p *planner) plan(t reflect.Type) *tagPlan {
-	if slices.Contains(p.within, t) { // a recursive type
-		return &tagPlan{}
-	}
-	p.within = append(p.within, t)
-	defer func() { p.within = p.within[:len(p.within)-1] }()
 	plan := &tagPlan{}
+	p.within[t] = plan
+	defer delete(p.within, t)
 	for f := range t.Fields() {
 		spec, tagged := f.Tag.Lookup("annals")
 		switch {
@@ -73,6 +73,9 @@ func (p *planner) plan(t reflect.Type) *tagPlan {
 				plan.fields = append(plan.fields, tf)
 			}
 		}
+	}
+	if plan.again && slices.ContainsFunc(plan.fields, func(f tagField) bool { return f.stream }) {
+		p.mistake("event %s: %s contains itself, and so cannot name the one stream", p.owner, t.Name())
 	}
 	return plan
 }
@@ -97,6 +100,8 @@ func (p *planner) tagged(t reflect.Type, f reflect.StructField, spec string) (ta
 		tf.slice, kind = true, f.Type.Elem().Kind()
 	}
 	switch {
+	case f.Tag.Get("json") == "-":
+		p.mistake("event %s: field %s: it is tagged, but JSON leaves it out, so it is not stored", p.owner, tf.path)
 	case tf.name == "" || strings.ContainsAny(tf.name, ":,") || isSystemName(tf.name):
 		p.mistake("event %s: field %s: %q is no name for a tag", p.owner, tf.path, tf.name)
 	case kind != reflect.String:
@@ -131,14 +136,23 @@ func (p *planner) nested(t reflect.Type, f reflect.StructField) (tagField, bool)
 	if k := inner.Kind(); k == reflect.Slice || k == reflect.Array {
 		tf.slice, inner = true, inner.Elem()
 	}
-	if inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Map {
-		if e := inner.Elem(); e.Kind() == reflect.Struct && len(p.plan(e).fields) > 0 {
+	if inner.Kind() != reflect.Struct {
+		deep := inner
+		for range 8 { // a type such as []T may be its own element
+			switch deep.Kind() {
+			case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Array:
+				deep = deep.Elem()
+			}
+		}
+		if plan := p.within[deep]; plan != nil && len(plan.fields) > 0 || plan == nil && deep.Kind() == reflect.Struct && len(p.plan(deep).fields) > 0 {
 			p.mistake("event %s: field %s: tagged fields cannot lie behind a %s", p.owner, tf.path, inner.Kind())
 		}
 		return tf, false
 	}
-	if inner.Kind() != reflect.Struct {
-		return tf, false
+	if plan, recursive := p.within[inner]; recursive { // which goes on as long as values do
+		plan.again = true
+		tf.nested = plan
+		return tf, true
 	}
 	outer := p.inSlice
 	p.inSlice = p.inSlice || tf.slice
@@ -150,6 +164,7 @@ func (p *planner) nested(t reflect.Type, f reflect.StructField) (tagField, bool)
 // labels gathers the stream and the tags of one event.
 type labels struct {
 	hashKey []byte
+	lenient bool // empty values are left out
 	stream  string
 	tags    []string
 }
@@ -179,7 +194,7 @@ func (l *labels) one(f *tagField, v reflect.Value) error {
 	}
 	value := v.String()
 	if value == "" {
-		if f.omitEmpty {
+		if f.omitEmpty || l.lenient {
 			return nil
 		}
 		return invalid(f.path, fmt.Sprintf("is empty, but `annals:%q` makes a tag of it", f.name))

@@ -56,7 +56,11 @@ func Execute[C Command[S, E], S State[S, E], E any](ctx context.Context, log *an
 	r := run[S, E]{log: log, options: o, name: typeName(t), initial: cmd.Initial, decide: cmd.Decide}
 	r.fingerprint = func() (string, error) {
 		b, err := json.Marshal(cmd)
-		return hash(r.name, string(b)), err
+		if err != nil {
+			return "", err
+		}
+		l, err := begin(r.initial) // what JSON leaves out, or commands of one name in two packages, must not look alike
+		return hash(r.name, string(b), l.Boundary.String()), err
 	}
 	if v, ok := any(cmd).(validator); ok {
 		if err := r.validate(v); err != nil {

@@ -109,7 +109,7 @@ func (r *run[S, E]) again(ctx context.Context, k *key, first annals.Position) (R
 			stream = e.Stream
 		}
 		entry, err := r.log.Schema().Decode(e)
-		if errors.Is(err, annals.ErrDropped) {
+		if r.log.Schema().Skips(err) {
 			continue
 		}
 		if err != nil {

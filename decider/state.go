@@ -79,6 +79,12 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 			return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
 		}
 		if l.Boundary.Covers(next) {
+			if l.stream != "" && (log.Schema().LeavesOut() || !l.Boundary.Covers(annals.Stream(l.stream))) {
+				// The last event of the stream may not have been among those that were folded in.
+				if l.Revision, err = lastRevision(ctx, log.Store(), l.stream, l.Position); err != nil {
+					return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
+				}
+			}
 			if o.HeadInto != nil {
 				*o.HeadInto = l.Position
 			}
@@ -96,6 +102,14 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 		l.Boundary = next
 	}
 	return Loaded[S]{}, &BoundaryError{State: stateName[S](), Rounds: roundsMax}
+}
+
+// lastRevision is that of a stream as of p.
+func lastRevision(ctx context.Context, s annals.Store, stream string, p annals.Position) (annals.Revision, error) {
+	for e, err := range s.Read(ctx, annals.Stream(stream), annals.AsOf(p), annals.Backwards(), annals.Limit(1)) {
+		return e.Revision, err
+	}
+	return annals.NoRevision, nil
 }
 
 // begin is the state before any event.

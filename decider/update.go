@@ -72,12 +72,15 @@ func (r *run[S, E]) settle(ctx context.Context) (Result[S, E], error) {
 // pause waits for a random time that grows with the tries, so that those who collided do not do so again.
 func pause(ctx context.Context, try int) error {
 	const base, most = time.Millisecond, 100 * time.Millisecond
-	t := time.NewTimer(rand.N(min(base<<try, most)))
+	t := time.NewTimer(rand.N(min(base<<min(try, 7), most)))
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
+		if err, cause := ctx.Err(), context.Cause(ctx); !errors.Is(cause, err) {
+			return fmt.Errorf("%w: %w", err, cause)
+		}
 		return context.Cause(ctx)
 	}
 }
@@ -157,9 +160,10 @@ func (r *run[S, E]) prepare(ctx context.Context) (d decision[S, E], err error) {
 	if d.stream != "" {
 		return d, nil
 	}
-	if len(d.raw) > 0 {
-		d.stream = d.raw[0].Stream
+	if len(d.raw) == 0 { // nothing will be stored, so nothing is expected
+		return d, nil
 	}
+	d.stream = d.raw[0].Stream
 	if r.expect != nil && d.stream == "" {
 		return d, &annals.InvalidError{What: "Expect", Problem: r.name + ": neither the boundary nor the first event names one stream"}
 	}
