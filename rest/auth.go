@@ -11,11 +11,12 @@ import (
 //
 // f returns [ErrUnauthenticated], possibly wrapped, for credentials that are missing and must not be, or are wrong: 401.
 // Another error means that it could not find out, and is answered as [WriteProblem] does, with 500 if nothing else is
-// known of it. The zero principal without an error is an anonymous request, which Authorize methods judge.
+// known of it; so is a panic. The zero principal without an error is an anonymous request, which Authorize methods judge.
 func Authenticate(f func(*http.Request) (annals.Principal, error)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p, err := f(r)
+			var p annals.Principal
+			err := unpanicked(r, func() (err error) { p, err = f(r); return err })
 			if err != nil {
 				WriteProblem(w, r, err)
 				return

@@ -10,13 +10,22 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
+
+// depthMax is how deep values may lie in a body: each level keeps something of its own while the body is read.
+const depthMax = 100
 
 // shape is what JSON a type is read from, as far as members go. It never changes once it is made. A nil shape is JSON
 // of which nothing is known.
 type shape struct {
+	typ reflect.Type
+	// nullable tells that null says something. Encoding/json takes it for any other type, too, and changes nothing.
+	nullable bool
 	// members are those of a struct, by name.
 	members map[string]*shape
 	// isStruct tells a struct without members from what is none. Encoding/json takes "ORDER" for its member "order".
@@ -28,14 +37,14 @@ type shape struct {
 }
 
 func shapeOf(t reflect.Type, within map[reflect.Type]*shape) *shape {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
 	if s, ok := within[t]; ok {
 		return s
 	}
-	s := &shape{}
+	s := &shape{typ: t, nullable: nullable(t)}
 	within[t] = s
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	all, opaque := fieldsOf(t)
 	switch {
 	case t.Kind() == reflect.Struct:
@@ -51,6 +60,16 @@ func shapeOf(t reflect.Type, within map[reflect.Type]*shape) *shape {
 		s.elem = shapeOf(t.Elem(), within)
 	}
 	return s
+}
+
+// nullable reports whether a value of type t tells null from what was there before. Whoever reads their own JSON decides.
+func nullable(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice:
+		return true
+	default:
+		return reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
+	}
 }
 
 // readBody takes a JSON body, or none.
@@ -81,23 +100,78 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	return body, nil
 }
 
-// read is the names of the members that the body's object has. Encoding/json takes "ORDER" for "order" and the last of
-// two members with one name; both would get past the comparison with the path, and past whoever reads the same body in
-// another way, so neither is allowed, at any depth.
+// read is the names of the members that the body's object has. Encoding/json takes "ORDER" for "order", the last of two
+// members with one name, null for anything, and half a character for the replacement character. All of that would get
+// past the comparison with the path, or past whoever reads the same body in another way, so none is allowed, at any depth.
 func (s *shape) read(body []byte) (map[string]bool, error) {
 	var whole json.RawMessage
 	if err := json.Unmarshal(body, &whole); err != nil {
 		return nil, s.bodyError(err)
 	}
+	if err := wholeCharacters(body); err != nil {
+		return nil, err
+	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return nil, &MalformedError{Place: "body", Problem: "is not a JSON object"}
 	}
-	return s.object(dec, "")
+	return s.object(dec, member{depth: 1})
+}
+
+// wholeCharacters wants both halves of each character that well-formed JSON escapes in two.
+func wholeCharacters(body []byte) error {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		first := escaped(body[i:])
+		if !utf16.IsSurrogate(first) {
+			i++ // what is escaped may be a backslash
+			continue
+		}
+		if utf16.DecodeRune(first, escaped(body[i+escapeBytes:])) == utf8.RuneError {
+			return &MalformedError{Place: fmt.Sprintf("body byte %d", i+1), Problem: "is half of a character"}
+		}
+		i += 2*escapeBytes - 1
+	}
+	return nil
+}
+
+// escapeBytes are those of an escape such as \u00e9.
+const escapeBytes = 6
+
+// escaped is what an escape at the beginning of b stands for, 0 if there is none that is a number.
+func escaped(b []byte) rune {
+	if len(b) < escapeBytes || b[0] != '\\' || b[1] != 'u' {
+		return 0
+	}
+	n, err := strconv.ParseUint(string(b[2:escapeBytes]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(n)
+}
+
+// member is where a value lies: so deep, in the member of this name of the object around it. It is written out only for
+// an error: a text for each level would take the square of the body's size.
+type member struct {
+	around *member // nil: the body itself
+	name   string
+	depth  int
+}
+
+// path is the names of the members on the way, elements of arrays aside.
+func (m *member) path() string {
+	var names []string
+	for ; m.around != nil; m = m.around {
+		names = append(names, m.name)
+	}
+	slices.Reverse(names)
+	return strings.Join(names, ".")
 }
 
 // object reads what follows the opening brace.
-func (s *shape) object(dec *json.Decoder, path string) (map[string]bool, error) {
+func (s *shape) object(dec *json.Decoder, in member) (map[string]bool, error) {
 	names, folded := map[string]bool{}, map[string]bool{}
 	for dec.More() {
 		t, err := dec.Token()
@@ -105,14 +179,15 @@ func (s *shape) object(dec *json.Decoder, path string) (map[string]bool, error) 
 			return nil, s.bodyError(err)
 		}
 		name, _ := t.(string) // what stands there in well-formed JSON
+		m := member{around: &in, name: name, depth: in.depth + 1}
 		if !s.takes(name) {
-			return nil, &MalformedError{Place: memberPlace(path + name), Problem: "is not known here"}
+			return nil, &MalformedError{Place: memberPlace(m.path()), Problem: "is not known here"}
 		}
 		if names[name] || s != nil && s.isStruct && folded[fold(name)] {
-			return nil, &MalformedError{Place: memberPlace(path + name), Problem: "is there more than once"}
+			return nil, &MalformedError{Place: memberPlace(m.path()), Problem: "is there more than once"}
 		}
 		names[name], folded[fold(name)] = true, true
-		if err := s.inside(name).value(dec, path+name+"."); err != nil {
+		if err := s.inside(name).value(dec, m); err != nil {
 			return nil, err
 		}
 	}
@@ -120,21 +195,28 @@ func (s *shape) object(dec *json.Decoder, path string) (map[string]bool, error) 
 	return names, err
 }
 
-func (s *shape) value(dec *json.Decoder, path string) error {
+func (s *shape) value(dec *json.Decoder, in member) error {
 	t, err := dec.Token()
 	switch {
 	case err != nil:
 		return s.bodyError(err)
+	case t == nil && s != nil && !s.nullable:
+		return &MalformedError{Place: memberPlace(in.path()), Problem: fmt.Sprintf("want %s, not null", wordFor(s.typ))}
+	case t != json.Delim('{') && t != json.Delim('['):
+		return nil
+	case in.depth > depthMax:
+		return &MalformedError{Place: "body", Problem: fmt.Sprintf("is more than %d levels deep", depthMax)}
 	case t == json.Delim('{'):
-		_, err = s.object(dec, path)
-	case t == json.Delim('['):
-		for err == nil && dec.More() {
-			err = s.inside("").value(dec, path)
-		}
-		if err == nil {
-			_, err = dec.Token()
+		_, err = s.object(dec, in)
+		return err
+	}
+	in.depth++
+	for dec.More() {
+		if err := s.inside("").value(dec, in); err != nil {
+			return err
 		}
 	}
+	_, err = dec.Token()
 	return err
 }
 
@@ -146,8 +228,9 @@ func (s *shape) takes(name string) bool {
 	if _, known := s.members[name]; known {
 		return true
 	}
+	folded := fold(name)
 	for other := range s.members {
-		if fold(other) == fold(name) {
+		if fold(other) == folded {
 			return false
 		}
 	}

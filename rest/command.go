@@ -39,7 +39,7 @@ func Command[C decider.Command[S, E], S decider.State[S, E], E any](b *cqrs.Bus[
 		if err := d.command(w, r, reflect.ValueOf(&cmd).Elem(), &o); err != nil {
 			return err
 		}
-		asked, err := conditions(r)
+		asked, err := o.conditions(r)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,9 @@ func (a accepted) write(w http.ResponseWriter, r *http.Request, location *locati
 		body.Revision = &a.Revision
 	}
 	h := w.Header()
-	h.Set("ETag", etag(a.Revision, a.Position))
+	if a.Revision != annals.NoRevision || a.First.Type != "" && a.First.Stream == "" { // else it has one that is not known
+		h.Set("ETag", etag(a.Revision, a.Position))
+	}
 	h.Set(headerPosition, a.Position.String())
 	if a.Duplicate {
 		h.Set(headerReplayed, "true")

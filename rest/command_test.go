@@ -3,11 +3,12 @@ package rest_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +57,23 @@ func TestARepeatedCreateNamesWhatTheFirstCreated(t *testing.T) {
 		if other.json["id"] == first.json["id"] || other.header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("%s with %s: got %s", who, key, other.body)
 		}
+	}
+}
+
+func TestAnIDMadeOfAKeyFollowsFromTheSecret(t *testing.T) {
+	idUnder := func(secret string) string {
+		mux := http.NewServeMux()
+		mux.Handle("POST /orders", rest.Command[CreateOrder](cqrs.New(annals.NewLog[any](memory.New(), schema)), rest.NewID("order", []byte(secret))))
+		r := httptest.NewRequestWithContext(annals.WithPrincipal(t.Context(), annals.Principal{Roles: []string{clerk}}), "POST", "/orders", strings.NewReader(`{"customer":"ann"}`))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Idempotency-Key", "k")
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return parse[struct{ ID string }](t, w.Body.String()).ID
+	}
+	first, again, other := idUnder("sixteen bytes: 1"), idUnder("sixteen bytes: 1"), idUnder("sixteen bytes: 2")
+	if _, err := annals.ParseID(first); err != nil || first != again || first == other {
+		t.Errorf("%q, again %q, under another secret %q", first, again, other)
 	}
 }
 
@@ -192,40 +210,113 @@ func (p Pack) Initial() Order                        { return Order{ID: p.Order}
 func (Pack) Decide(Order) ([]any, error)             { return nil, nil }
 func (Pack) Authorize(annals.Principal, Order) error { return nil }
 
-func TestMembersAreCheckedAtEveryDepth(t *testing.T) {
+// pack sends a Pack, which decides nothing, and is the status and the problem that came back.
+func pack(t *testing.T, body string) (status int, problem rest.Problem, text string) {
+	t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle("POST /{order}", rest.Command[Pack](cqrs.New(annals.NewLog[any](memory.New(), schema))))
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/1", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	return w.Code, parse[rest.Problem](t, w.Body.String()), w.Body.String()
+}
+
+func TestMembersAreCheckedAtEveryDepth(t *testing.T) {
 	for body, place := range map[string]string{
 		`{"box":{"label":{"text":"a"},"size":1},"boxes":[{"size":1},null,{"label":{}}],"Named":{"a":{},"A":{}},"at":"2026-11-24T09:30:00Z","own":{"x":1,"y":{"z":2}}}`: "",
-		`{"box":{"size":1,"size":2}}`:                     "body member box.size",
-		`{"box":{"Size":1}}`:                              "body member box.Size",
-		`{"box":{"label":{"text":"a","text":"b"}}}`:       "body member box.label.text",
-		`{"box":{"label":{"text":1}}}`:                    "body member box.label.text",
-		`{"box":{"colour":1}}`:                            "body member box.colour",
-		`{"boxes":[{},{"size":1,"size":1}]}`:              "body member boxes.size",
-		`{"boxes":[{"size":"big"}]}`:                      "body member boxes.size",
-		`{"Named":{"a":{},"a":{}}}`:                       "body member Named.a",
-		`{"named":{}}`:                                    "body member named",
-		`{"at":"yesterday"}`:                              "body",
-		`{"at":7}`:                                        "body",
-		`{"own":{"x":1,"x":2}}`:                           "body member own.x",
-		`{"own":{"SIZE":1}}`:                              "body member own.SIZE",
-		`{"own":{"fail":1}}`:                              "body",
-		strings.Repeat(`{"box":`, 20_000):                 "body byte 70001",
-		`{"box":{"size":123456789012345678901234567890}}`: "body member box.size",
+		`{"box":{"size":1,"size":2}}`:                      "body member box.size",
+		`{"box":{"Size":1}}`:                               "body member box.Size",
+		`{"box":{"label":{"text":"a","text":"b"}}}`:        "body member box.label.text",
+		`{"box":{"label":{"text":1}}}`:                     "body member box.label.text",
+		`{"box":{"colour":1}}`:                             "body member box.colour",
+		`{"boxes":[{},{"size":1,"size":1}]}`:               "body member boxes.size",
+		`{"boxes":[{"size":"big"}]}`:                       "body member boxes.size",
+		`{"Named":{"a":{},"a":{}}}`:                        "body member Named.a",
+		`{"named":{}}`:                                     "body member named",
+		`{"at":"yesterday"}`:                               "body",
+		`{"at":7}`:                                         "body",
+		`{"own":{"x":1,"x":2}}`:                            "body member own.x",
+		`{"own":{"SIZE":1}}`:                               "body member own.SIZE",
+		`{"own":{"fail":1}}`:                               "body",
+		strings.Repeat(`{"box":`, 20_000):                  "body byte 70001",
+		`{"box":{"size":123456789012345678901234567890}}`:  "body member box.size",
+		`{"boxes":null,"Named":null,"at":null,"own":null}`: "",
+		`{"order":null}`:                                   "body member order",
+		`{"box":null}`:                                     "body member box",
+		`{"box":{"label":{"text":null}}}`:                  "body member box.label.text",
+		`{"boxes":[null,{"size":null}]}`:                   "body member boxes.size",
+		`{"Named":{"a":null}}`:                             "body member Named.a",
 	} {
-		r := httptest.NewRequestWithContext(t.Context(), "POST", "/1", strings.NewReader(body))
-		r.Header.Set("Content-Type", "application/json")
-		w := httptest.NewRecorder()
-		mux.ServeHTTP(w, r)
-		var problem struct{ Place, Detail string }
-		if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil {
-			t.Errorf("%s: %v", body, err)
-		}
-		if refused := w.Code == http.StatusBadRequest; refused != (place != "") || problem.Place != place || strings.Contains(w.Body.String(), "internal") {
-			t.Errorf("%.200s: got %d %s", body, w.Code, w.Body)
+		status, problem, text := pack(t, body)
+		if refused := status == http.StatusBadRequest; refused != (place != "") || problem.Place != place || strings.Contains(text, "internal") {
+			t.Errorf("%.200s: got %d %s", body, status, text)
 		}
 	}
+}
+
+func TestABodyIsAtMostAHundredLevelsDeep(t *testing.T) {
+	for level, end := range map[string]string{`{"a":`: "}", "[": "]", `[{"a":`: "}]"} {
+		inOne := len(end)
+		for depth, want := range map[int]int{98: http.StatusOK, 100: http.StatusBadRequest, 9000: http.StatusBadRequest} { // and two around it
+			levels := depth / inOne
+			body := `{"own":{"in":` + strings.Repeat(level, levels) + "1" + strings.Repeat(end, levels) + `}}`
+			status, problem, text := pack(t, body)
+			if status != want || want != http.StatusOK && (problem.Place != "body" || !strings.Contains(problem.Detail, "100 levels")) {
+				t.Errorf("%d levels of %s: got %d %s", depth+2, level, status, text)
+			}
+		}
+	}
+}
+
+// What is kept of a body while it is read grows with its size, and not with its size times its depth or its members.
+func TestABodyTakesNoMoreThanAFewTimesItsSize(t *testing.T) {
+	const size = 1 << 20
+	long := `{"own":{"` + strings.Repeat("n", size/2) + `":`
+	for name, body := range map[string]string{
+		"deep":          long + strings.Repeat(`{"a":`, 90) + "1" + strings.Repeat("}", 90) + "}}",
+		"too deep":      long + strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000) + "}}",
+		"long and deep": `{"own":` + strings.Repeat(`{"`+strings.Repeat("n", size/98-8)+`":`, 98) + "1" + strings.Repeat("}", 98) + "}",
+		"wide":          long + "[{}" + strings.Repeat(`,{"a":1}`, 50_000) + "]}}",
+		"unknown":       `{"` + strings.Repeat(`\n`, size/3) + `":1}`,
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		status, problem, text := pack(t, body)
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; len(body) > size || got > 64*size || status > http.StatusBadRequest {
+			t.Errorf("%s: %d bytes were answered with %d, and took %d", name, len(body), status, got)
+		}
+		if len(text) > 5000 || len(problem.Place) > 400 {
+			t.Errorf("%s: the answer has %d bytes", name, len(text))
+		}
+	}
+}
+
+func TestHalfACharacterIsRefusedWithThePlace(t *testing.T) {
+	const none = -1
+	for text, at := range map[string]int{
+		`\ud83d\ude00`: none, `\uD83D\uDE00\u00e9`: none, `\\ud800`: none, `\\\\ud800`: none, `\ufffd`: none,
+		`\ud800`: 0, `x\uDC00`: 1, `\ud800\ud800`: 0, `\ude00\ud83d`: 0, `\ud83d\u0041`: 0, `\ud83d\\ude00`: 0, `\ud83d\n`: 0, `\\\ud800`: 2, `\ud83d\ude00\ude00`: 12,
+	} {
+		for before, after := range map[string]string{`{"own":{"`: `":1}}`, `{"own":{"a":["`: `"]}}`} {
+			status, problem, answer := pack(t, before+text+after)
+			if at == none && status != http.StatusOK || at != none && problem.Place != fmt.Sprintf("body byte %d", len(before)+at+1) {
+				t.Errorf("%s: got %d %s", text, status, answer)
+			}
+		}
+	}
+}
+
+func TestACommandHasNoParameters(t *testing.T) {
+	a := newApp(t)
+	path, body := "/orders/"+a.create(t)+"/items", `{"product":"tea","count":1}`
+	for query, place := range map[string]string{"dryRun=true": "parameter dryRun", "count=2": "parameter count", "order=1": "parameter order", "a=%zz": "parameters"} {
+		if r := a.do(t, ann, "POST", path+"?"+query, body).problem(t, http.StatusBadRequest, "malformed"); r.json["place"] != place {
+			t.Errorf("%s: got %s", query, r.body)
+		}
+	}
+	a.do(t, ann, "POST", path+"?", body).expect(t, http.StatusOK)
 }
 
 func TestABodyMayRepeatWhatThePathSays(t *testing.T) {
@@ -286,7 +377,7 @@ func TestWithoutARevisionThePositionIsTheETag(t *testing.T) {
 		t.Errorf("got %s %v", r.body, r.header)
 	}
 	r = a.do(t, ann, "POST", "/ring", "").expect(t, http.StatusOK)
-	if r.header.Get("Location") != "" || r.body != `{"position":"2"}` {
+	if r.header.Get("Location") != "" || r.header.Get("ETag") != "" || r.body != `{"position":"2"}` {
 		t.Errorf("a command that decides nothing creates nothing: %s %v", r.body, r.header)
 	}
 }
@@ -349,9 +440,11 @@ func TestAWildcardThatFillsNothingIsAMistakeOfTheProgram(t *testing.T) {
 
 func TestIfMatchOnWhatHasNoRevisionIsRefused(t *testing.T) {
 	a := newApp(t)
-	r := a.do(t, ann, "POST", "/ring", `{"note":"n"}`, `If-Match: "0"`).problem(t, http.StatusBadRequest, "malformed")
-	if r.json["place"] != "header If-Match" {
-		t.Errorf("got %s", r.body)
+	for path, body := range map[string]string{"/bell": `{"note":"n"}`, "/ring": `{"note":"n"}`, "/orders": `{}`} {
+		r := a.do(t, ann, "POST", path, body, `If-Match: "0"`).problem(t, http.StatusBadRequest, "malformed")
+		if r.json["place"] != "header If-Match" {
+			t.Errorf("%s: got %s", path, r.body)
+		}
 	}
 }
 
@@ -401,7 +494,7 @@ func (laggard) Wait(context.Context, annals.Position) error {
 
 func TestACommandThatWasAcceptedIsNoErrorWhenAViewLags(t *testing.T) {
 	log := annals.NewLog[any](memory.New(), schema)
-	h := rest.Command[CreateOrder](cqrs.New(log), rest.NewID("order"), rest.Created("/orders/{order}"), rest.WaitFor(laggard{}))
+	h := rest.Command[CreateOrder](cqrs.New(log), rest.NewID("order", secret), rest.Created("/orders/{order}"), rest.WaitFor(laggard{}))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "POST", "/orders", nil))
 	if w.Code != http.StatusAccepted || w.Header().Get("Location") == "" || w.Header().Get("Annals-Position") != "1" {
@@ -428,9 +521,9 @@ func TestWrongDeclarationsPanicWhenTheRouteIsMade(t *testing.T) {
 			rest.Command[Unguarded](bus)
 			rest.Command[CreateOrder](bus)
 		},
-		`no string field that JSON calls "odrer"`: func() { rest.Command[CreateOrder](newBus(), rest.NewID("odrer")) },
+		`no string field that JSON calls "odrer"`: func() { rest.Command[CreateOrder](newBus(), rest.NewID("odrer", secret)) },
 		`no string field that JSON calls "count"`: func() { rest.Command[AddItem](newBus(), rest.Fill("count", fill)) },
-		`"order" is filled twice`:                 func() { rest.Command[CreateOrder](newBus(), rest.NewID("order"), rest.Fill("order", fill)) },
+		`"order" is filled twice`:                 func() { rest.Command[CreateOrder](newBus(), rest.NewID("order", secret), rest.Fill("order", fill)) },
 		"is filled by a nil function":             func() { rest.Command[CreateOrder](newBus(), rest.Fill("order", nil)) },
 		"nothing on the bus answers":              func() { rest.Query[GetOrder, Order](newBus()) },
 		"each pair of braces":                     func() { rest.Created("/orders/{order") },
@@ -448,10 +541,11 @@ func TestWrongDeclarationsPanicWhenTheRouteIsMade(t *testing.T) {
 			cqrs.Answer(bus, func(context.Context, GetOrder) (Order, error) { return Order{}, nil })
 			rest.Query[GetOrder, Order](bus, rest.Revision(func(string) annals.Revision { return 1 }))
 		},
-		"MaxBody":                        func() { rest.MaxBody(0) },
-		"MaxWait":                        func() { rest.MaxWait(0) },
-		"Timeout":                        func() { rest.Timeout(0) },
-		"initial and allow are required": func() { rest.State[Order](annals.NewLog[any](memory.New(), schema), nil, nil) },
+		"a secret of 5 bytes is too short": func() { rest.NewID("order", []byte("short")) },
+		"MaxBody":                          func() { rest.MaxBody(0) },
+		"MaxWait":                          func() { rest.MaxWait(0) },
+		"Timeout":                          func() { rest.Timeout(0) },
+		"initial and allow are required":   func() { rest.State[Order](annals.NewLog[any](memory.New(), schema), nil, nil) },
 	} {
 		if text := panicText(t, f); !strings.Contains(text, want) {
 			t.Errorf("want a panic with %q, got %q", want, text)

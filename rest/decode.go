@@ -33,8 +33,11 @@ func newDecoder[T any](route string) *decoder {
 	return &decoder{typ: t, fields: all, opaque: opaque, shape: shapeOf(t, map[reflect.Type]*shape{})}
 }
 
-// command fills *target from body, path and the route's own fillers.
+// command fills *target from body, path and the route's own fillers. The URL has nothing to add to the path.
 func (d *decoder) command(w http.ResponseWriter, r *http.Request, target reflect.Value, o *commandOptions) error {
+	if err := parameters(r, &struct{}{}); err != nil {
+		return err
+	}
 	body, err := readBody(w, r, o.maxBody)
 	if err != nil {
 		return err

@@ -166,6 +166,8 @@ type app struct {
 
 const clerk, ann = "clerk", "ann"
 
+var secret = []byte("sixteen bytes, or more")
+
 func newApp(t *testing.T, opts ...rest.Option) *app {
 	t.Helper()
 	a := &app{store: memory.New(), applied: 1000}
@@ -187,13 +189,15 @@ func newApp(t *testing.T, opts ...rest.Option) *app {
 	}
 	orderOf := func(r *http.Request) Order { return Order{ID: OrderID(r.PathValue("order"))} }
 	mux := http.NewServeMux()
-	mux.Handle("POST /orders", rest.Command[CreateOrder](bus, command(rest.NewID("order"), rest.Fill("customer", customer), rest.Created("/orders/{order}"))...))
+	mux.Handle("POST /orders", rest.Command[CreateOrder](bus, command(rest.NewID("order", secret), rest.Fill("customer", customer), rest.Created("/orders/{order}"))...))
 	mux.Handle("POST /orders/{order}/items", rest.Command[AddItem](bus, command(rest.MaxBody(200))...))
 	mux.Handle("POST /ring", rest.Command[Ring](bus, command(rest.Created("/rings/{note}"))...))
+	mux.Handle("POST /bell", rest.Command[Ring](bus, command()...))
 	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, Order](bus, read...))
 	mux.Handle("GET /orders", rest.Query[FindOrders, FindOrders](bus, read...))
 	mux.Handle("GET /fail", rest.Query[FailWith, string](bus, read...))
 	mux.Handle("GET /orders/{order}/state", rest.State(a.log, orderOf, mine, read...))
+	mux.Handle("GET /bell", rest.State(a.log, func(*http.Request) Bell { return Bell{} }, rest.Anyone[Bell], read...))
 	mux.Handle("GET /orders/{order}/history", rest.History(a.log, orderOf, mine, read...))
 	a.Server = httptest.NewServer(rest.Authenticate(principal)(mux))
 	t.Cleanup(a.Close)

@@ -17,7 +17,7 @@ var (
 )
 
 // MalformedError says what cannot be read of a request, and where. It matches [ErrMalformed] and is answered with 400.
-// Both parts are shown to the client.
+// Both parts are shown to the client, cut short where what was sent makes them long.
 type MalformedError struct {
 	// Place such as "body", "body member lines.count", "path order", "parameter limit", "header If-Match".
 	Place   string

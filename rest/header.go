@@ -35,7 +35,7 @@ func malformedHeader(name, problem string) error {
 }
 
 // conditions are what a command's headers ask of its execution.
-func conditions(r *http.Request) ([]decider.Option, error) {
+func (o *commandOptions) conditions(r *http.Request) ([]decider.Option, error) {
 	var opts []decider.Option
 	if key, ok, err := sentKey(r); err != nil {
 		return nil, err
@@ -45,6 +45,9 @@ func conditions(r *http.Request) ([]decider.Option, error) {
 	if tag, ok, err := header(r, "If-Match"); err != nil {
 		return nil, err
 	} else if ok {
+		if o.location != nil {
+			return nil, malformedHeader("If-Match", "what this creates has no revision yet: leave it out")
+		}
 		revision, err := ifMatch(tag)
 		if err != nil {
 			return nil, err

@@ -27,14 +27,22 @@ type historyEvent struct {
 	Type     string          `json:"type"`
 	Version  uint16          `json:"version"`
 	Time     time.Time       `json:"time"`
-	// Data and Metadata are as they were stored; null if that is not JSON.
+	// Data is as it was stored; null if that is not JSON.
 	Data     json.RawMessage `json:"data"`
-	Metadata json.RawMessage `json:"metadata,omitempty"`
+	Metadata historyMetadata `json:"metadata,omitzero"`
+}
+
+// historyMetadata is what concerns those who may see an event: who did what. The rest is between the servers.
+type historyMetadata struct {
+	Actor         string `json:"actor,omitempty"`
+	Command       string `json:"command,omitempty"`
+	CorrelationID string `json:"correlationId,omitempty"`
 }
 
 // History is a handler that writes the events of the one stream in a state's boundary, as they are stored, as a JSON
-// array: position, revision, id, type, version, time, data and metadata. ?from= is the first revision wanted and
-// ?limit= the most events, 1,000 unless less is asked for; if there are more, a Link header with rel="next" leads on.
+// array: position, revision, id, type, version, time, data and, of the metadata, actor, command and correlationId. ?from= is
+// the first revision wanted and ?limit= the most events, 1,000 unless less is asked for; if there are more, a Link header
+// with rel="next" leads on.
 //
 // initial and allow are as for [State]; allow sees the state of today.
 func History[S decider.State[S, E], E any](log *annals.Log[E], initial func(*http.Request) S, allow func(annals.Principal, S) error, opts ...ReadOption) http.Handler {
@@ -85,9 +93,8 @@ func historyOf(ctx context.Context, s annals.Store, stream string, from annals.R
 		if e.ContentType == "" && json.Valid(e.Data) {
 			h.Data = e.Data
 		}
-		if json.Valid(e.Metadata) {
-			h.Metadata = e.Metadata
-		}
+		m := e.Meta()
+		h.Metadata = historyMetadata{Actor: m.Actor, Command: m.Command, CorrelationID: m.CorrelationID}
 		events = append(events, h)
 	}
 	return events, nil

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -9,10 +10,13 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"runtime/debug"
+	"slices"
 	"time"
 	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/cqrs"
 	"github.com/annalsdb/annals/decider"
 )
 
@@ -73,6 +77,7 @@ type fillFunc func(r *http.Request, command, sent string) (string, error)
 const (
 	maxBodyDefault = 1 << 20
 	maxWaitDefault = 30 * time.Second
+	secretBytesMin = 16
 )
 
 type commandOption func(*commandOptions)
@@ -90,9 +95,16 @@ func (f routeOption) applyRead(o *readOptions)       { f(&o.routeOptions) }
 
 // NewID fills a field of the command with a new id, a UUIDv7. A client that sends the field is refused.
 //
-// Under an Idempotency-Key the id is made from the key, the principal and the command's name instead, so that a request
-// sent again is the same command again, and creates nothing new however the two race each other.
-func NewID(field string) CommandOption {
+// Under an Idempotency-Key the id is made from the key, the principal, the command's name and the secret instead, so that
+// a request sent again is the same command again, and creates nothing new however the two race each other. Without the
+// secret, whoever guesses somebody's key could compute the id, and ask whether it is there. It has at least 16 bytes, else
+// NewID panics, and is the same for as long as requests may be sent again: under another they are refused, with 422
+// key-reused. The key given to annals.HashKey will do.
+func NewID(field string, secret []byte) CommandOption {
+	if len(secret) < secretBytesMin {
+		panic(fmt.Sprintf("rest: NewID: a secret of %d bytes is too short, give at least %d", len(secret), secretBytesMin))
+	}
+	secret = slices.Clone(secret)
 	return fill(field, func(r *http.Request, command, sent string) (string, error) {
 		if sent != "" {
 			return "", &MalformedError{Place: memberPlace(field), Problem: "is chosen by the server: leave it out"}
@@ -102,15 +114,16 @@ func NewID(field string) CommandOption {
 		case err != nil:
 			return "", err
 		case ok:
-			return derivedID(annals.PrincipalFrom(r.Context()).ID, command, field, key).String(), nil
+			return derivedID(secret, annals.PrincipalFrom(r.Context()).ID, command, field, key).String(), nil
 		}
 		return annals.NewID().String(), nil
 	})
 }
 
-// derivedID is a UUIDv8 (RFC 9562) made of a hash of the parts.
-func derivedID(parts ...string) (id annals.ID) {
-	h := sha256.New()
+// derivedID is a UUIDv8 (RFC 9562) made of a keyed hash of the parts.
+func derivedID(secret []byte, parts ...string) (id annals.ID) {
+	h := hmac.New(sha256.New, secret)
+	h.Write([]byte("rest.NewID\x00")) // whatever else the secret is for
 	for _, part := range parts {
 		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part)))) // so that no two lists of parts look alike
 		h.Write([]byte(part))
@@ -147,7 +160,8 @@ func fill(field string, f fillFunc) CommandOption {
 // Created answers 201 with this Location, such as "/orders/{order}". What stands in braces is taken from the JSON of the
 // first event, so that a command sent again under its Idempotency-Key names what the first try created. Values are
 // escaped whole, for a path as for a parameter. One that cannot stand there, an empty one or a segment of dots, leaves
-// the Location out, and the logger is told. A command that decides no event answers 200.
+// the Location out, and the logger is told. A command that decides no event answers 200. If-Match is refused: what is not
+// there yet is at no revision.
 func Created(location string) CommandOption {
 	pattern, err := parseLocation(location)
 	if err != nil {
@@ -255,19 +269,34 @@ func (o *routeOptions) start(r *http.Request) (*http.Request, context.CancelFunc
 	return r.WithContext(ctx), cancel
 }
 
-// handler calls f for each request, under the route's options, and answers with the problem that it returns.
+// handler calls f for each request, under the route's options, and answers with the problem that it returns, or that a
+// panic of whatever it calls is.
 func (o *routeOptions) handler(f func(w http.ResponseWriter, r *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r, cancel := o.start(r)
 		defer cancel()
 		err := error(&MalformedError{Place: "path", Problem: "is not UTF-8"})
 		if utf8.ValidString(r.URL.Path) {
-			err = f(w, r)
+			err = unpanicked(r, func() error { return f(w, r) })
 		}
 		if err != nil {
 			WriteProblem(w, r, err)
 		}
 	})
+}
+
+// unpanicked is the error of f, or its panic as one. http.ErrAbortHandler stays what it is: there is to be no answer.
+func unpanicked(r *http.Request, f func() error) (err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p)
+		default:
+			err = &cqrs.PanicError{Message: r.Pattern, Value: p, Stack: debug.Stack()}
+		}
+	}()
+	return f()
 }
 
 // newReadOptions panics for an option that speaks of another answer than the route has; nil is none of a bus.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/cqrs"
@@ -187,9 +188,24 @@ func requestProblem(_ *http.Request, err error) (Problem, bool) {
 }
 
 func malformed(e *MalformedError) Problem {
-	p := newProblem("malformed", "Malformed request", http.StatusBadRequest, e.Place+": "+e.Problem)
-	p.Place = e.Place
+	place := short(e.Place)
+	p := newProblem("malformed", "Malformed request", http.StatusBadRequest, place+": "+short(e.Problem))
+	p.Place = place
 	return p
+}
+
+// shownBytesMax is how much is shown of a text that may quote the request: names and values can be as long as that.
+const shownBytesMax = 300
+
+func short(text string) string {
+	if len(text) <= shownBytesMax {
+		return text
+	}
+	end := shownBytesMax
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
 }
 
 func accessProblem(_ *http.Request, err error) (Problem, bool) {

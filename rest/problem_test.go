@@ -18,6 +18,7 @@ import (
 	"github.com/annalsdb/annals/decider"
 	"github.com/annalsdb/annals/projection"
 	"github.com/annalsdb/annals/rest"
+	"github.com/annalsdb/annals/store/memory"
 )
 
 func parse[T any](t *testing.T, body string) (v T) {
@@ -166,6 +167,42 @@ func TestWhatClientsDoNotLearnIsLogged(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAPanicAnywhereIsAProblemAndIsLoggedWithItsStack(t *testing.T) {
+	log := annals.NewLog[any](memory.New(), schema)
+	panics := func(*http.Request) Order { panic("the cause") }
+	fill := rest.Fill("customer", func(*http.Request, string) (string, error) { panic("the cause") })
+	nobody := func(*http.Request) (annals.Principal, error) { panic("the cause") }
+	for name, h := range map[string]http.Handler{
+		"in a state's initial": rest.State(log, panics, rest.Anyone[Order]),
+		"in a history's allow": rest.History(log, func(*http.Request) Order { return Order{ID: "1"} }, func(annals.Principal, Order) error { panic("the cause") }),
+		"in a fill":            rest.Command[CreateOrder](cqrs.New(log), fill),
+		"in authentication":    rest.Authenticate(nobody)(http.NotFoundHandler()),
+	} {
+		var out bytes.Buffer
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r.WithContext(rest.WithLogger(r.Context(), slog.New(slog.NewTextHandler(&out, nil)))))
+		if w.Code != http.StatusInternalServerError || strings.Contains(w.Body.String(), "cause") {
+			t.Errorf("%s: answered %d %s", name, w.Code, w.Body)
+		}
+		if !strings.Contains(out.String(), "the cause") || !strings.Contains(out.String(), "problem_test.go") {
+			t.Errorf("%s: logged %q", name, out.String())
+		}
+	}
+}
+
+func TestWhoAbortsAHandlerGetsNoAnswer(t *testing.T) {
+	log := annals.NewLog[any](memory.New(), schema)
+	w := httptest.NewRecorder()
+	defer func() {
+		if p, _ := recover().(error); !errors.Is(p, http.ErrAbortHandler) || w.Body.Len() > 0 {
+			t.Errorf("panicked with %v, answered %s", p, w.Body)
+		}
+	}()
+	rest.State(log, func(*http.Request) Order { panic(http.ErrAbortHandler) }, rest.Anyone[Order]).
+		ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
 }
 
 func TestWhyACredentialWasRefusedIsLoggedAsInformation(t *testing.T) {

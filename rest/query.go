@@ -54,15 +54,22 @@ func (o *readOptions) write(w http.ResponseWriter, r *http.Request, answer any) 
 	}
 	if o.revision != nil {
 		if revision := annals.Revision(o.revision.get(answer)); revision != annals.NoRevision {
-			tag := answerTag(revision, body)
-			h.Set("ETag", tag)
-			if noneMatch(r, tag) {
-				h.Set("Cache-Control", "no-store")
-				w.WriteHeader(http.StatusNotModified)
-				return nil
-			}
+			writeTagged(w, r, answerTag(revision, body), body)
+			return nil
 		}
 	}
 	writeBody(w, http.StatusOK, body)
 	return nil
+}
+
+// writeTagged answers with JSON and its entity tag, or that the client has it.
+func writeTagged(w http.ResponseWriter, r *http.Request, tag string, body []byte) {
+	h := w.Header()
+	h.Set("ETag", tag)
+	if noneMatch(r, tag) {
+		h.Set("Cache-Control", "no-store")
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	writeBody(w, http.StatusOK, body)
 }

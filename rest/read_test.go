@@ -11,6 +11,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/cqrs"
+	"github.com/annalsdb/annals/decider"
 	"github.com/annalsdb/annals/rest"
 	"github.com/annalsdb/annals/store/memory"
 )
@@ -233,9 +234,29 @@ func TestAStateIsReadAsOfNowAndAsOfThePast(t *testing.T) {
 		}
 	}
 	r := a.do(t, ann, "GET", url+"?revision=1", "", "Annals-At-Least: 4")
-	if r.header.Get("ETag") != `"1"` || r.header.Get("Cache-Control") != "no-store" {
+	if tag := r.header.Get("ETag"); !strings.HasPrefix(tag, `"1-`) || r.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("got %v", r.header)
 	}
+}
+
+func TestAStateThatTheClientHasIsNotSentAgain(t *testing.T) {
+	a := newApp(t)
+	url := orderWithThreeItems(t, a)
+	seen := a.do(t, ann, "GET", url+"/state", "").expect(t, http.StatusOK).header.Get("ETag")
+	if r := a.do(t, ann, "GET", url+"/state", "", "If-None-Match: "+seen).expect(t, http.StatusNotModified); r.body != "" || r.header.Get("ETag") != seen {
+		t.Errorf("got %s %v", r.body, r.header)
+	}
+	a.do(t, ann, "GET", url+"/state?revision=1", "", "If-None-Match: "+seen).expect(t, http.StatusOK)
+	a.do(t, ann, "POST", url+"/items", `{"product":"tea","count":1}`, "If-Match: "+seen).expect(t, http.StatusOK)
+	a.do(t, ann, "GET", url+"/state", "", "If-None-Match: "+seen).expect(t, http.StatusOK)
+	a.do(t, "bob", "GET", url+"/state", "", "If-None-Match: *").problem(t, http.StatusForbidden, "forbidden")
+
+	a.do(t, ann, "POST", "/ring", `{"note":"n"}`).expect(t, http.StatusCreated)
+	r := a.do(t, ann, "GET", "/bell", "").expect(t, http.StatusOK)
+	if tag := r.header.Get("ETag"); tag != `"`+r.header.Get("Annals-Position")+`"` {
+		t.Errorf("without a stream: got %v", r.header)
+	}
+	a.do(t, ann, "GET", "/bell", "", "If-None-Match: "+r.header.Get("ETag")).expect(t, http.StatusNotModified)
 }
 
 func TestAStateThatIsNotThereOrNotYours(t *testing.T) {
@@ -284,6 +305,19 @@ func TestAHistoryHasEveryEventAsItIsStored(t *testing.T) {
 	}
 	a.do(t, "bob", "GET", url, "").problem(t, http.StatusForbidden, "forbidden")
 	a.do(t, clerk, "GET", "/orders/none/history", "").problem(t, http.StatusNotFound, "not-found")
+}
+
+func TestAHistoryKeepsWhatIsBetweenTheServers(t *testing.T) {
+	a := newApp(t)
+	ctx := annals.WithPrincipal(t.Context(), annals.Principal{ID: ann})
+	ctx = annals.WithMetadata(ctx, annals.Metadata{Traceparent: "00-trace-01", CausationID: "cause", CorrelationID: "request"})
+	if _, err := decider.Execute(ctx, a.log, CreateOrder{Order: "1", Customer: ann}, decider.IdempotencyKey("k")); err != nil {
+		t.Fatal(err)
+	}
+	r := a.do(t, ann, "GET", "/orders/1/history", "").expect(t, http.StatusOK)
+	if !strings.HasSuffix(r.body, `"metadata":{"actor":"ann","command":"CreateOrder","correlationId":"request"}}]`) {
+		t.Errorf("got %s", r.body)
+	}
 }
 
 func TestAHistoryIsReadPageByPage(t *testing.T) {

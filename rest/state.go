@@ -2,7 +2,9 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -16,8 +18,8 @@ import (
 func Anyone[S any](annals.Principal, S) error { return nil }
 
 // State is a handler that writes a state, folded from its boundary, as JSON: as it is now, as it was at ?revision=, or
-// as it was at ?at= (RFC 3339). The revision is the ETag. It is the write side: what commands decide on, not what
-// read models show.
+// as it was at ?at= (RFC 3339). The ETag is as with [Revision], or the position where the boundary names no stream. It is
+// the write side: what commands decide on, not what read models show.
 //
 // initial makes the state before any event, with its ids, from the request. allow says whether the principal may see
 // the state that was found; its error is answered with 403. It is asked before it is told whether there is anything at
@@ -41,9 +43,16 @@ func State[S decider.State[S, E], E any](log *annals.Log[E], initial func(*http.
 		if err != nil {
 			return err
 		}
-		w.Header().Set("ETag", etag(loaded.Revision, loaded.Position))
+		body, err := json.Marshal(loaded.State)
+		if err != nil {
+			return fmt.Errorf("rest: answer: %w", err)
+		}
+		tag := etag(loaded.Revision, loaded.Position)
+		if loaded.Revision != annals.NoRevision { // what other streams hold may change without it
+			tag = answerTag(loaded.Revision, body)
+		}
 		w.Header().Set(headerPosition, loaded.Position.String())
-		writeJSON(w, r, http.StatusOK, loaded.State)
+		writeTagged(w, r, tag, body)
 		return nil
 	})
 }

@@ -7,45 +7,40 @@ import (
 
 // The rules of carts.
 const (
-	ErrForeignCart = decider.Rule("cart is another customer's")
-	ErrCheckedOut  = decider.Rule("cart is checked out already")
-	ErrEmptyCart   = decider.Rule("cart is empty")
+	ErrCheckedOut = decider.Rule("cart is checked out already")
+	ErrEmptyCart  = decider.Rule("cart is empty")
 )
 
-// Cart is what the rules of one cart need to know. It is that of the customer who puts the first product in.
+// Cart is what the rules of one cart need to know. Customers name their carts as they like: the name is one among the
+// carts of the customer, so nobody comes upon another's.
 type Cart struct {
-	ID, Customer string // no Customer: nothing was put in yet
-	Lines        Lines
-	CheckedOut   bool
+	Customer, Name string
+	Lines          Lines
+	CheckedOut     bool
 }
 
+// ID is the cart's among all carts. Neither part of it has a colon in it.
+func (c Cart) ID() string { return c.Customer + ":" + c.Name }
+
 // Boundary is the cart's own stream.
-func (c Cart) Boundary() annals.Query { return annals.Stream(annals.StreamName("cart", c.ID)) }
+func (c Cart) Boundary() annals.Query { return annals.Stream(annals.StreamName("cart", c.ID())) }
 
 // Evolve folds one event in.
 func (c Cart) Evolve(e Event) Cart {
 	switch e := e.(type) {
 	case ProductAddedToCart:
-		if e.Cart == c.ID {
-			c.Customer, c.Lines = e.Customer, c.Lines.Add(e.Line)
+		if e.Cart == c.ID() {
+			c.Lines = c.Lines.Add(e.Line)
 		}
 	case CartCheckedOut:
-		if e.Cart == c.ID {
+		if e.Cart == c.ID() {
 			c.CheckedOut = true
 		}
 	}
 	return c
 }
 
-// mayBeUsedBy is the rule of who may check a cart out: its customer, and clerks.
-func (c Cart) mayBeUsedBy(p annals.Principal) error {
-	if c.Customer == "" {
-		return customerOrStaff(p)
-	}
-	return ownerOrStaff(p, c.Customer)
-}
-
-// AddProductToCart puts pieces of a product into a customer's cart.
+// AddProductToCart puts pieces of a product into the customer's cart of this name.
 type AddProductToCart struct {
 	Cart     string `json:"cart"`
 	Customer string `json:"customer"`
@@ -81,17 +76,14 @@ func (c AddProductToCart) Validate() error {
 	return v.Err()
 }
 
-// Authorize wants the cart's customer, or a clerk. A cart that nobody uses is for whom the command says.
-func (c AddProductToCart) Authorize(p annals.Principal, s Filling) error {
-	if s.Cart.Customer == "" {
-		return ownerOrStaff(p, c.Customer)
-	}
-	return ownerOrStaff(p, s.Cart.Customer)
+// Authorize wants the cart's customer, or a clerk.
+func (c AddProductToCart) Authorize(p annals.Principal, _ Filling) error {
+	return ownerOrStaff(p, c.Customer)
 }
 
 // Initial is cart, product and customer before anything happened.
 func (c AddProductToCart) Initial() Filling {
-	return Filling{Cart: Cart{ID: c.Cart}, Product: Product{ID: c.Product}, Customer: Customer{ID: c.Customer}}
+	return Filling{Cart: Cart{Customer: c.Customer, Name: c.Cart}, Product: Product{ID: c.Product}, Customer: Customer{ID: c.Customer}}
 }
 
 // Decide adds the pieces at today's price.
@@ -99,8 +91,6 @@ func (c AddProductToCart) Decide(s Filling) ([]Event, error) {
 	switch {
 	case !s.Customer.Registered:
 		return nil, ErrUnknownCustomer
-	case s.Cart.Customer != "" && s.Cart.Customer != c.Customer:
-		return nil, ErrForeignCart
 	case s.Cart.CheckedOut:
 		return nil, ErrCheckedOut
 	}
@@ -111,13 +101,14 @@ func (c AddProductToCart) Decide(s Filling) ([]Event, error) {
 	if err := s.Cart.Lines.mayAdd(line); err != nil {
 		return nil, err
 	}
-	return []Event{ProductAddedToCart{Cart: c.Cart, Customer: c.Customer, Line: line}}, nil
+	return []Event{ProductAddedToCart{Cart: s.Cart.ID(), Customer: c.Customer, Line: line}}, nil
 }
 
-// CheckoutCart makes a new, open order of a cart.
+// CheckoutCart makes a new, open order of the customer's cart of this name.
 type CheckoutCart struct {
-	Cart  string `json:"cart"`
-	Order string `json:"order"`
+	Cart     string `json:"cart"`
+	Customer string `json:"customer"`
+	Order    string `json:"order"`
 }
 
 // Checkout is a cart and the order to be: one decision over both.
@@ -139,16 +130,19 @@ func (c Checkout) Evolve(e Event) Checkout {
 func (c CheckoutCart) Validate() error {
 	var v decider.Invalid
 	checkID(&v, "cart", c.Cart)
+	checkID(&v, "customer", c.Customer)
 	checkID(&v, "order", c.Order)
 	return v.Err()
 }
 
 // Authorize wants the cart's customer, or a clerk.
-func (c CheckoutCart) Authorize(p annals.Principal, s Checkout) error { return s.Cart.mayBeUsedBy(p) }
+func (c CheckoutCart) Authorize(p annals.Principal, _ Checkout) error {
+	return ownerOrStaff(p, c.Customer)
+}
 
 // Initial is the cart and the order before anything happened.
 func (c CheckoutCart) Initial() Checkout {
-	return Checkout{Cart: Cart{ID: c.Cart}, Order: Order{ID: c.Order}}
+	return Checkout{Cart: Cart{Customer: c.Customer, Name: c.Cart}, Order: Order{ID: c.Order}}
 }
 
 // Decide moves the lines into an order, at the prices that the cart showed, and closes the cart.
@@ -166,5 +160,5 @@ func (c CheckoutCart) Decide(s Checkout) ([]Event, error) {
 	for _, l := range s.Cart.Lines {
 		events = append(events, ItemAdded{Order: c.Order, Line: l})
 	}
-	return append(events, CartCheckedOut(c)), nil
+	return append(events, CartCheckedOut{Cart: s.Cart.ID(), Order: c.Order}), nil
 }

@@ -231,33 +231,33 @@ func TestACustomerChangesTheirName(t *testing.T) {
 func TestAProductIsAddedToTheCustomersOwnCart(t *testing.T) {
 	t.Parallel()
 	add := orders.AddProductToCart{Cart: "c", Customer: ann.ID, Product: "tea", Count: 2}
-	inCart := carted{"c", ann.ID, tea(2)}
+	inCart := carted{"customer-1:c", ann.ID, tea(2)}
 	when(t, ann, add).Given(annIs, teaCame).Then(inCart)
 	when(t, clerk, add).Given(annIs, teaCame, inCart).Then(inCart)
 	when(t, ann, add).Given(teaCame).ThenError(orders.ErrUnknownCustomer)
 	when(t, ann, add).Given(annIs).ThenError(orders.ErrUnknownProduct)
-	when(t, ann, add).Given(annIs, teaCame, inCart, checkedOut{"c", "1"}).ThenError(orders.ErrCheckedOut)
-	when(t, clerk, add).Given(annIs, teaCame, carted{"c", bob.ID, tea(1)}).ThenError(orders.ErrForeignCart)
-	when(t, ann, add).Given(annIs, teaCame, carted{"c", ann.ID, tea(orders.CountMax)}).ThenError(orders.ErrTooManyPieces)
-	when(t, ann, add).Given(annIs, teaCame, carted{"c", bob.ID, tea(1)}).ThenError(decider.ErrForbidden)
+	when(t, ann, add).Given(annIs, teaCame, inCart, checkedOut{"customer-1:c", "1"}).ThenError(orders.ErrCheckedOut)
+	when(t, ann, add).Given(annIs, teaCame, carted{"customer-2:c", bob.ID, tea(1)}, checkedOut{"customer-2:c", "1"}).Then(inCart)
+	when(t, ann, add).Given(annIs, teaCame, carted{"customer-1:c", ann.ID, tea(orders.CountMax)}).ThenError(orders.ErrTooManyPieces)
 	when(t, bob, add).Given(annIs, teaCame).ThenError(decider.ErrForbidden)
 	when(t, ann, orders.AddProductToCart{}).ThenInvalid("cart", "customer", "product", "count")
 }
 
 func TestACheckoutMakesAnOrderOfACart(t *testing.T) {
 	t.Parallel()
-	checkout := orders.CheckoutCart{Cart: "c", Order: "1"}
-	full := []orders.Event{annIs, teaCame, potCame, carted{"c", ann.ID, tea(2)}, carted{"c", ann.ID, pot(1)}}
+	checkout := orders.CheckoutCart{Cart: "c", Customer: ann.ID, Order: "1"}
+	full := []orders.Event{annIs, teaCame, potCame, carted{"customer-1:c", ann.ID, tea(2)}, carted{"customer-1:c", ann.ID, pot(1)}}
 	when(t, ann, checkout).Given(full...).
-		Then(created{"1", ann.ID}, added{"1", tea(2)}, added{"1", pot(1)}, checkedOut{"c", "1"})
-	when(t, clerk, checkout).Given(full[:4]...).Then(created{"1", ann.ID}, added{"1", tea(2)}, checkedOut{"c", "1"})
-	when(t, ann, checkout).Given(full...).Given(checkedOut{"c", "7"}).ThenError(orders.ErrCheckedOut)
+		Then(created{"1", ann.ID}, added{"1", tea(2)}, added{"1", pot(1)}, checkedOut{"customer-1:c", "1"})
+	when(t, clerk, checkout).Given(full[:4]...).Then(created{"1", ann.ID}, added{"1", tea(2)}, checkedOut{"customer-1:c", "1"})
+	when(t, ann, checkout).Given(full...).Given(checkedOut{"customer-1:c", "7"}).ThenError(orders.ErrCheckedOut)
 	when(t, ann, checkout).Given(full...).Given(created{"1", ann.ID}).ThenError(orders.ErrOrderExists)
 	when(t, clerk, checkout).ThenError(orders.ErrEmptyCart)
 	when(t, ann, checkout).ThenError(orders.ErrEmptyCart)
+	when(t, ann, checkout).Given(carted{"customer-2:c", bob.ID, tea(2)}).ThenError(orders.ErrEmptyCart)
 	when(t, annals.Principal{}, checkout).ThenError(decider.ErrForbidden)
 	when(t, bob, checkout).Given(full...).ThenError(decider.ErrForbidden)
-	when(t, ann, orders.CheckoutCart{}).ThenInvalid("cart", "order")
+	when(t, ann, orders.CheckoutCart{}).ThenInvalid("cart", "customer", "order")
 }
 
 func TestMoneyOfTwoCurrenciesIsNotAdded(t *testing.T) {
@@ -294,7 +294,7 @@ func TestStatesComeOutTheSameHoweverTheyAreReplayed(t *testing.T) {
 		annalstest.Replay(t, log, orders.Order{ID: id})
 		annalstest.Replay(t, log, orders.Placing{Order: orders.Order{ID: id}})
 	}
-	annalstest.Replay(t, log, orders.Cart{ID: "bob"})
+	annalstest.Replay(t, log, orders.Cart{Customer: bob.ID, Name: "bob"})
 	annalstest.Replay(t, log, orders.Product{ID: "tea"})
 	annalstest.Replay(t, log, orders.Registration{Customer: orders.Customer{ID: ann.ID}, Email: "bob@example.com"})
 }

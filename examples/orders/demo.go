@@ -137,7 +137,7 @@ func demo() []step {
 		// A cart that became an order, which waits to be paid, and one that a clerk writes down for a customer.
 		by(bob, AddProductToCart{Cart: "bob", Customer: bob.ID, Product: "tea", Count: 5}),
 		by(bob, AddProductToCart{Cart: "bob", Customer: bob.ID, Product: "coffee", Count: 2}),
-		by(bob, CheckoutCart{Cart: "bob", Order: "1004"}),
+		by(bob, CheckoutCart{Cart: "bob", Customer: bob.ID, Order: "1004"}),
 		by(bob, PlaceOrder{Order: "1004"}),
 		by(clerk, CreateOrder{Order: "1005", Customer: ann.ID}),
 		by(clerk, AddItem{Order: "1005", Product: "coffee", Count: 3}),

@@ -1,14 +1,18 @@
 package orders_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,6 +115,32 @@ func TestTheETagOfAnOrderGuardsACommandAndSparesAnAnswer(t *testing.T) {
 	}
 	a.customer1("POST", order+"/pay", "", header{"If-Match", seen}).is(200) // the order is at the revision that was seen
 	a.customer1("POST", order+"/pay", "", header{"If-Match", seen}).is(412)
+}
+
+func TestAnETagIsARevisionOrAbsent(t *testing.T) {
+	t.Parallel()
+	store := &forgetful{Store: memory.New()}
+	a := runAPI(t, store, projection.NewMemory())
+	a.prepare(5)
+	a.customer1("POST", "/carts/c/products", `{"product":"tea","count":1}`).is(200)
+	store.forgets.Store(true)
+	made := a.customer1("POST", "/carts/c/checkout", "").is(201)
+	if etag, given := made.header["Etag"]; given || bytes.Contains(made.body, []byte("revision")) {
+		t.Errorf("a revision that cannot be read is %s: %s", etag, made.body)
+	}
+}
+
+// forgetful cannot tell the last revision of a stream once it is told to.
+type forgetful struct {
+	annals.Store
+	forgets atomic.Bool
+}
+
+func (f *forgetful) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOption) iter.Seq2[annals.Recorded, error] {
+	if f.forgets.Load() && q.Stream() != "" && annals.NewReadOptions(opts...).Backwards {
+		return func(yield func(annals.Recorded, error) bool) { yield(annals.Recorded{}, errBurns) }
+	}
+	return f.Store.Read(ctx, q, opts...)
 }
 
 func TestAReadThatDemandsAPositionHasSeenItOrSaysThatItLags(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -63,14 +64,14 @@ func TestABodyThatIsNoCommandChangesNothing(t *testing.T) {
 		`{"product":"tea","count":9223372036854775807}`:                 422,
 		`{"product":"tea","count":-1}`:                                  422,
 		`{"product":"tea","count":0}`:                                   422,
-		`{"product":"tea","count":null}`:                                422,
-		`{"product":null,"count":1}`:                                    422,
+		`{"product":"tea","count":null}`:                                400,
+		`{"product":null,"count":1}`:                                    400,
 		`{"product":"","count":1}`:                                      422,
 		`{"product":"$tea","count":1}`:                                  422,
 		`{"product":"-tea","count":1}`:                                  422,
 		`{"product":"tea\n","count":1}`:                                 422,
 		`{"product":"tea\u0000","count":1}`:                             422,
-		`{"product":"\ud800","count":1}`:                                422,
+		`{"product":"\ud800","count":1}`:                                400,
 		`{"product":"` + strings.Repeat("t", 65) + `","count":1}`:       422,
 		`{"product":"tea","count":1,"x":"` + strings.Repeat("x", 1<<20): 413,
 	} {
@@ -151,6 +152,31 @@ func TestWhatIsNotThereIsAProblem(t *testing.T) {
 	a.refused(405, "demo-customer-1", "DELETE", "/orders/1", "")
 	a.refused(405, "demo-customer-1", "GET", "/stock", "")
 	a.refused(401, "demo-customer-3", "GET", "/", "")
+	a.refused(405, "demo-customer-3", "POST", "/livez", "") // for whoever asks
+	a.refused(405, "demo-customer-3", "DELETE", "/readyz", "")
+}
+
+func TestWhatIsNotDescribedIsRefused(t *testing.T) {
+	t.Parallel()
+	a := stocked(t)
+	before := head(t, a)
+	for _, c := range []struct{ path, body, place string }{
+		{"/orders?dryRun=true", "{}", "parameter dryRun"},
+		{"/orders", `{"customer":null}`, "body member customer"},
+		{"/customers", `{"name":null,"email":"a@example.com"}`, "body member name"},
+	} {
+		if p := a.refused(400, "demo-customer-1", "POST", c.path, c.body); p.Place != c.place {
+			t.Errorf("%s %s: got %+v", c.path, c.body, p)
+		}
+	}
+	for _, path := range []string{"/orders", "/customers", "/carts/c/checkout"} { // what they create is at no revision yet
+		if p := a.refused(400, "demo-customer-1", "POST", path, "{}", header{"If-Match", `"0"`}); p.Place != "header If-Match" {
+			t.Errorf("%s: got %+v", path, p)
+		}
+	}
+	if now := head(t, a); now != before {
+		t.Errorf("the head moved from %d to %d", before, now)
+	}
 }
 
 func TestAKeyStandsForOneRequest(t *testing.T) {
@@ -262,11 +288,63 @@ func TestOrdersOfSeveralProductsThatRaceNeverOversell(t *testing.T) {
 	}
 }
 
+// What one customer calls a cart is nothing to another: neither comes upon the other's, or learns that it is there.
+func TestCartsOfTwoCustomersDoNotMeet(t *testing.T) {
+	t.Parallel()
+	a := stocked(t)
+	a.customer2("POST", "/carts/mine/products", `{"product":"tea","count":1}`).is(200)
+	for _, cart := range []string{"mine", "other"} {
+		if p := a.customer1("POST", "/carts/"+cart+"/checkout", "").is(409).problem(); p.Rule != string(orders.ErrEmptyCart) {
+			t.Errorf("%s: got %+v", cart, p)
+		}
+	}
+	if id := a.customer1("POST", "/carts/mine/products", `{"product":"pot","count":1}`).is(200).accepted().ID; id != "customer-1:mine" {
+		t.Errorf("the cart is %q", id)
+	}
+	a.clerk("POST", "/carts/mine/products", `{"customer":"customer-1","product":"tea","count":2}`).is(200)
+	if p := a.clerk("POST", "/carts/mine/checkout", "").is(422).problem(); fmt.Sprint(p.Fields) != "[{customer}]" {
+		t.Errorf("a clerk who names nobody: %+v", p)
+	}
+	a.customer2("POST", "/carts/mine/checkout", `{"customer":"customer-1"}`).is(403)
+	for token, want := range map[string]orders.Lines{"demo-clerk": {pot(1), tea(2)}, "demo-customer-2": {tea(1)}} {
+		body := ""
+		if token == "demo-clerk" {
+			body = `{"customer":"customer-1"}`
+		}
+		made := a.send(token, "POST", "/carts/mine/checkout", body).is(201)
+		if got := a.send(token, "GET", made.header.Get("Location"), "", made.after()).is(200).order(); !slices.Equal(got.Lines, want) {
+			t.Errorf("%s has %+v", token, got)
+		}
+	}
+}
+
+// Whoever guesses the key that somebody used cannot compute the order's id from it, and so not ask whether it is there.
+func TestNobodyCanTellWhichKeysAnotherUsed(t *testing.T) {
+	t.Parallel()
+	a, other := stocked(t), newAPI(t, memory.New())
+	key := header{"Idempotency-Key", "order-1"}
+	id := a.customer1("POST", "/orders", `{}`, key).is(201).accepted().ID
+	service := config(other.store, nil)
+	service.HashKey = []byte("another key, as long as that")
+	elsewhere, err := orders.New(service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.prepare(1)
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/orders", nil)
+	r.Header.Set("Authorization", "Bearer demo-customer-1")
+	r.Header.Set(key.name, key.value)
+	w := httptest.NewRecorder()
+	elsewhere.Handler().ServeHTTP(w, r)
+	if location := w.Header().Get("Location"); w.Code != 201 || location == "/orders/"+id {
+		t.Errorf("a service with another secret answers %d, %s", w.Code, location)
+	}
+}
+
 func TestNobodyLearnsWhatBelongsToAnother(t *testing.T) {
 	t.Parallel()
 	a := stocked(t)
 	id := a.order(1)
-	a.customer1("POST", "/carts/anns/products", `{"product":"tea","count":1}`).is(200)
 	secrets := []string{"tea", "Ann", "customer-1", "example.com", "450"}
 	for _, c := range []struct{ method, path, body string }{
 		{"GET", "/orders/" + id, ""},
@@ -281,8 +359,7 @@ func TestNobodyLearnsWhatBelongsToAnother(t *testing.T) {
 		{"POST", "/orders/" + id + "/pay", ""},
 		{"POST", "/orders/" + id + "/ship", ""},
 		{"POST", "/orders/" + id + "/cancel", ""},
-		{"POST", "/carts/anns/products", `{"product":"pot","count":1}`},
-		{"POST", "/carts/anns/checkout", ""},
+		{"POST", "/carts/c/products", `{"customer":"customer-1","product":"pot","count":1}`},
 		{"PUT", "/customers/customer-1/profile", `{"name":"Bob"}`},
 	} {
 		for _, h := range []header{{"If-None-Match", "*"}, {"If-Match", `"0"`}, {"If-Match", `"99"`}} {

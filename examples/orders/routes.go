@@ -8,11 +8,11 @@ import (
 )
 
 // routes are the URLs. A wildcard fills the field of its name.
-func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, error)) http.Handler {
-	b, unknownOrder := s.bus, rest.NotFound(ErrUnknownOrder)
+func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, error), hashKey []byte) http.Handler {
+	b, newOrder, unknownOrder := s.bus, rest.NewID("order", hashKey), rest.NotFound(ErrUnknownOrder)
 	mux := http.NewServeMux()
 
-	mux.Handle("POST /orders", rest.Command[CreateOrder](b, rest.NewID("order"), rest.Fill("customer", customerOf), rest.Created("/orders/{order}")))
+	mux.Handle("POST /orders", rest.Command[CreateOrder](b, newOrder, rest.Fill("customer", customerOf), rest.Created("/orders/{order}")))
 	mux.Handle("GET /orders", rest.Query[ListOrders, OrderPage](b, rest.Position(func(p OrderPage) annals.Position { return p.Position })))
 	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, OrderView](b, rest.Revision(func(o OrderView) annals.Revision { return o.Revision })))
 	mux.Handle("GET /orders/{order}/history", rest.History(s.log, orderIn, maySee))
@@ -27,14 +27,18 @@ func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, err
 	mux.Handle("PUT /customers/{customer}/profile", rest.Command[UpdateProfile](b, rest.NotFound(ErrUnknownCustomer)))
 
 	mux.Handle("POST /carts/{cart}/products", rest.Command[AddProductToCart](b, rest.Fill("customer", customerOf)))
-	mux.Handle("POST /carts/{cart}/checkout", rest.Command[CheckoutCart](b, rest.NewID("order"), rest.Created("/orders/{order}")))
+	mux.Handle("POST /carts/{cart}/checkout", rest.Command[CheckoutCart](b, newOrder, rest.Fill("customer", customerOf), rest.Created("/orders/{order}")))
 
 	mux.Handle("POST /stock", rest.Command[ReceiveStock](b))
 
+	health := http.NewServeMux() // for whoever asks
+	health.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	health.HandleFunc("GET /readyz", s.readyz)
+
 	all := http.NewServeMux()
 	all.Handle("/", rest.Authenticate(authenticate)(rest.Routes(mux)))
-	all.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	all.HandleFunc("GET /readyz", s.readyz)
+	all.Handle("/livez", rest.Routes(health))
+	all.Handle("/readyz", rest.Routes(health))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		all.ServeHTTP(w, r.WithContext(rest.WithLogger(r.Context(), s.logger)))
 	})

@@ -29,7 +29,8 @@ type Config struct {
 	// Views keep the rows of the read model, and may be lost: they are made of events. Required. The service does not
 	// close them.
 	Views projection.Views
-	// HashKey hashes e-mail addresses: at least 16 bytes, and the same for as long as the store lives. Required.
+	// HashKey hashes e-mail addresses, and idempotency keys where ids of orders are made of them: at least 16 bytes, and the
+	// same for as long as the store lives. Required.
 	HashKey []byte
 	// Authenticate finds out who asks, as [rest.Authenticate] wants it. Required.
 	Authenticate func(*http.Request) (annals.Principal, error)
@@ -71,7 +72,7 @@ func New(c Config) (*Service, error) {
 	}
 	cqrs.Answer(s.bus, s.answerOrder)
 	cqrs.Answer(s.bus, s.answerList)
-	s.handler = s.routes(c.Authenticate)
+	s.handler = s.routes(c.Authenticate, c.HashKey)
 	return s, nil
 }
 
