@@ -28,6 +28,8 @@
 //	log := annals.NewLog(store, schema)
 //	_, err := log.Append(ctx, []any{OrderPlaced{Order: "42", Total: 1200}})
 //
+// [StreamName] and [Tag] write such names: StreamName("order", "42") is order-42, Tag("order", "42") is order:42.
+//
 // Past states are read options: [AsOf], [AsOfTime], [AsOfRevision]. What comes is followed with Subscribe.
 //
 // # Where to go on

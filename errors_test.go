@@ -31,6 +31,7 @@ func TestErrorsMatchTheirSentinelsAndSayTheirFacts(t *testing.T) {
 		{&annals.DataLossError{File: "1.seg", Reason: "gone"}, []error{annals.ErrDataLoss}, []string{"1.seg at offset 0: gone"}},
 		{&annals.UnknownTypeError{Type: "T", Position: 4}, []error{annals.ErrUnknownType}, []string{"position 4", `"T"`}},
 		{&annals.ConflictError{}, []error{annals.ErrConflict}, []string{"conflict"}},
+		{&annals.ConflictError{Failures: []annals.Failure{{Condition: annals.NoneSince(0, annals.All())}}}, []error{annals.ErrConflict}, []string{"none of (all) after 0: there are"}},
 	}
 	sentinels := []error{
 		annals.ErrInvalid, annals.ErrTooLarge, annals.ErrReserved, annals.ErrConflict, annals.ErrAhead, annals.ErrIDReused,

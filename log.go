@@ -124,6 +124,9 @@ func (l *Log[E]) Encode(ctx context.Context, events []E) ([]Event, error) {
 // declares is an [InvalidError], and so is an empty value: a misspelt boundary would otherwise read nothing, and
 // guard nothing, in silence.
 func (s *Schema[E]) Bind(q Query) (Query, error) {
+	if q.IsZero() {
+		return Query{}, invalid("query", zeroQuery)
+	}
 	bound := q.each(func(*Item) {})
 	for i := range bound.items {
 		if err := s.bindItem(&bound.items[i]); err != nil {

@@ -2,6 +2,8 @@ package annals_test
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/annalsdb/annals"
@@ -65,6 +67,12 @@ func TestALogRefusesWhatItsSchemaDoesNotKnow(t *testing.T) {
 	if _, err := log.Append(t.Context(), []any{line{Product: "tea"}, 3}); !errors.Is(err, annals.ErrInvalid) {
 		t.Errorf("a value: got %v", err)
 	}
+	if _, err := log.Append(t.Context(), []any{&line{Product: "tea"}}); !errors.Is(err, annals.ErrInvalid) || !strings.Contains(err.Error(), "give the value, not a pointer") {
+		t.Errorf("a pointer: got %v", err)
+	}
+	if _, err := values(t, log, annals.Query{}); !errors.Is(err, annals.ErrInvalid) || !strings.Contains(err.Error(), "use All() for everything") {
+		t.Errorf("the zero query: got %v", err)
+	}
 	if _, err := log.Append(t.Context(), []any{line{Product: "tea"}}, annals.NoneSince(0, annals.Tags("products:tea"))); !errors.Is(err, annals.ErrInvalid) {
 		t.Errorf("a condition: got %v", err)
 	}
@@ -122,6 +130,81 @@ func TestConditionsAreBoundLikeQueries(t *testing.T) {
 	}
 	if bound, err := s.BindConditions(); bound != nil || err != nil {
 		t.Errorf("got %+v, %v", bound, err)
+	}
+}
+
+func TestStreamsOfConditionsAreCheckedLikeThoseOfQueries(t *testing.T) {
+	t.Parallel()
+	log := newLog()
+	for name, c := range map[string]annals.Condition{
+		"a category that nothing declares":   annals.NoStream("ordr-1"),
+		"a tag that names no stream":         annals.StreamExists("product-tea"),
+		"a stream without an id":             annals.StreamAt("order-", 0),
+		"a stream without an id and a \"-\"": annals.NoStream("order"),
+	} {
+		_, err := log.Append(t.Context(), []any{line{Product: "tea"}}, annals.NoStream("order-1"), c)
+		if !errors.Is(err, annals.ErrInvalid) || !strings.Contains(err.Error(), "condition 1") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := log.Append(t.Context(), []any{placed{Order: "1"}}, annals.NoStream("order-1"), annals.NoStream("$timers")); err != nil {
+		t.Errorf("streams that are declared, or the system's: %v", err)
+	}
+}
+
+func TestALimitCountsNoEventThatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	for name, opt := range map[string]annals.SchemaOption{"dropped": annals.Dropped("Gone"), "skipped": annals.UnknownTypes(annals.UnknownSkip)} {
+		log := newLog(opt)
+		for _, kind := range []string{"line", "Gone", "line", "Gone", "Gone"} {
+			if _, err := log.Store().Append(t.Context(), []annals.Event{{Type: kind, Data: []byte(`{"product":"tea"}`)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			opts []annals.ReadOption
+			want []annals.Position
+		}{
+			{[]annals.ReadOption{annals.Backwards(), annals.Limit(1)}, []annals.Position{3}},
+			{[]annals.ReadOption{annals.Limit(1), annals.After(1)}, []annals.Position{3}},
+			{[]annals.ReadOption{annals.Limit(2)}, []annals.Position{1, 3}},
+			{[]annals.ReadOption{annals.Limit(3)}, []annals.Position{1, 3}},
+		} {
+			var got []annals.Position
+			for e, err := range log.Read(t.Context(), annals.All(), c.opts...) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, e.Position)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s: got %v, want %v", name, got, c.want)
+			}
+		}
+		for _, err := range log.Read(t.Context(), annals.All(), annals.Limit(0)) {
+			if !errors.Is(err, annals.ErrInvalid) {
+				t.Errorf("a limit of 0: got %v", err)
+			}
+		}
+	}
+}
+
+func TestTheSchemaMatchesEventsThatAreOlderThanATagLikeTheStore(t *testing.T) {
+	t.Parallel()
+	log := newLog()
+	old := annals.Event{Type: "line", Data: []byte(`{"count":1}`)} // of before there was a product
+	if _, err := log.Store().Append(t.Context(), []annals.Event{old}); err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range log.Read(t.Context(), annals.All()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range []annals.Query{annals.All(), annals.Types("line"), annals.Types("placed"), annals.Tags("product:tea"), annals.Stream("order-1")} {
+			if bound, err := log.Schema().Bind(q); err != nil || bound.Match(e.Recorded) != log.Schema().Match(q, e.Value) {
+				t.Errorf("%s: the store says %v, the schema %v, %v", q, bound.Match(e.Recorded), log.Schema().Match(q, e.Value), err)
+			}
+		}
 	}
 }
 

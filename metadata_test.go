@@ -55,3 +55,18 @@ func TestALogWritesTheMetadataOfTheContext(t *testing.T) {
 		}
 	}
 }
+
+func TestMetadataThatIsChangedAndPutBackLeavesTheActorToThePrincipal(t *testing.T) {
+	t.Parallel()
+	ctx := annals.WithPrincipal(t.Context(), annals.Principal{ID: "gateway"})
+	m := annals.MetadataFrom(ctx)
+	m.CorrelationID = "7"
+	ctx = annals.WithPrincipal(annals.WithMetadata(ctx, m), annals.Principal{ID: "ann"})
+	if got := annals.MetadataFrom(ctx); got != (annals.Metadata{Actor: "ann", CorrelationID: "7"}) {
+		t.Errorf("got %+v", got)
+	}
+	ctx = annals.WithPrincipal(annals.WithMetadata(ctx, annals.Metadata{Actor: "bob"}), annals.Principal{ID: "cleo"})
+	if got := annals.MetadataFrom(ctx); got.Actor != "bob" {
+		t.Errorf("an actor who is not the principal stays: got %+v", got)
+	}
+}

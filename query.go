@@ -17,6 +17,12 @@ type Query struct {
 	problem string // the first mistake made while the query was built
 }
 
+// What is wrong with queries of which nothing was said.
+const (
+	zeroQuery = "the zero Query: use All() for everything"
+	emptyOr   = "Or with the zero Query: begin with the first alternative, and leave out what is empty"
+)
+
 // Item is one alternative of a [Query]: an event matches if its type is among Types (if any are given), it has all
 // the Tags, and its stream, its stream's category and its id are those named, if any are. The zero Item matches
 // every event.
@@ -90,9 +96,9 @@ func (q Query) Types(names ...string) Query {
 // Or is the events that match q or any of qs.
 func (q Query) Or(qs ...Query) Query {
 	r := Query{items: slices.Clone(q.items), system: q.system, problem: q.problem}
-	r = r.complain(len(q.items) == 0, "Or with an empty query")
+	r = r.complain(len(q.items) == 0, emptyOr)
 	for _, o := range qs {
-		r = r.complain(o.problem != "", o.problem).complain(len(o.items) == 0, "Or with an empty query")
+		r = r.complain(o.problem != "", o.problem).complain(len(o.items) == 0, emptyOr)
 		r.system = r.system || o.system
 		for _, it := range o.items {
 			if !slices.ContainsFunc(r.items, it.equal) {
@@ -198,7 +204,7 @@ func (q Query) Check(limits Limits) error {
 		return invalid("query", q.problem)
 	}
 	if len(q.items) == 0 {
-		return invalid("query", "the zero Query: use All() for everything")
+		return invalid("query", zeroQuery)
 	}
 	terms := 0
 	for i, it := range q.items {

@@ -217,3 +217,19 @@ func TestQueriesAreWrittenForPeople(t *testing.T) {
 		}
 	}
 }
+
+func TestAQueryOfItemsIsTheOneThatTheConstructorsMake(t *testing.T) {
+	t.Parallel()
+	item := annals.Item{Types: []string{"U", "T", "U"}, Tags: []string{"b:2", "a:1", "b:2"}}
+	q, want := annals.QueryOf(item), annals.Tags("a:1", "b:2").Types("T", "U")
+	if !q.Equal(want) || !q.Covers(want) || !want.Covers(q) {
+		t.Errorf("got %s, want %s", q, want)
+	}
+	if item.Types[0] != "U" || item.Tags[0] != "b:2" {
+		t.Errorf("the caller's item became %+v", item)
+	}
+	q = annals.QueryOf(annals.Item{Types: []string{}, Tags: []string{"a:1"}}).Types("T")
+	if err := q.Check(annals.MinLimits()); err != nil || !q.Equal(annals.Tags("a:1").Types("T")) {
+		t.Errorf("an empty list of types is any type, and can be narrowed: got %s, %v", q, err)
+	}
+}

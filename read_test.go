@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/memory"
 )
 
 func TestReadOptionsSayWhatTheySay(t *testing.T) {
@@ -60,5 +61,20 @@ func TestSubscriptionsTellProgressAtLeastNowAndThen(t *testing.T) {
 	}
 	if err := annals.NewSubscribeOptions(annals.ProgressEvery(1)).Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheZeroTimeIsBeforeEverything(t *testing.T) {
+	t.Parallel()
+	s := memory.New()
+	if _, err := s.Append(t.Context(), []annals.Event{{Type: "T"}}); err != nil {
+		t.Fatal(err)
+	}
+	head := annals.Position(9)
+	for e, err := range s.Read(t.Context(), annals.All(), annals.AsOfTime(time.Time{}), annals.HeadInto(&head)) {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if head != 0 {
+		t.Errorf("the head then was %d, want 0", head)
 	}
 }

@@ -180,7 +180,7 @@ func (et *eventType) has(from uint16) bool {
 	return ok
 }
 
-// HashKey is the secret of tags declared with `hash`: at least 16 bytes, the same for as long as the store lives. A
+// HashKey is the secret of tags declared with `hash`, and of [Schema.Fingerprint]: at least 16 bytes, the same for as long as the store lives. A
 // schema with such tags needs one.
 func HashKey(key []byte) SchemaOption {
 	return func(b *schemaBuilder) {
@@ -299,9 +299,14 @@ func (s *Schema[E]) TypeNames() []string {
 // Encode makes the stored form of v: name, version, stream, tags and JSON data. The id is left for the caller, or the
 // store, to choose.
 func (s *Schema[E]) Encode(v E) (Event, error) {
-	et := s.byType[reflect.TypeOf(v)]
+	t := reflect.TypeOf(v)
+	et := s.byType[t]
 	if et == nil {
-		return Event{}, &InvalidError{What: "event", Problem: fmt.Sprintf("%T is not among the types given to NewSchema", v)}
+		problem := fmt.Sprintf("%T is not among the types given to NewSchema", v)
+		if t != nil && t.Kind() == reflect.Pointer && s.byType[t.Elem()] != nil {
+			problem = fmt.Sprintf("%T is a pointer to an event: give the value, not a pointer", v)
+		}
+		return Event{}, &InvalidError{What: "event", Problem: problem}
 	}
 	data, err := json.Marshal(v)
 	if err != nil {

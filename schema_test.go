@@ -216,6 +216,13 @@ func TestEveryWrongDeclarationIsNamed(t *testing.T) {
 	type behindPointer struct{ L *line }
 	type behindSlice struct{ L []*line }
 	type behindMap struct{ L map[string]line }
+	type behindSlices struct{ L [][]line }
+	type behindSlicePointer struct{ L *[]line }
+	type behindMapOfSlices struct{ L map[string][]line }
+	type behindArrayOfMaps struct{ L [2]map[string]*line }
+	type notStored struct {
+		A string `json:"-" annals:"a"`
+	}
 	type plain struct {
 		Email string `annals:"email"`
 	}
@@ -244,6 +251,13 @@ func TestEveryWrongDeclarationIsNamed(t *testing.T) {
 		{"behind a ptr", one(behindPointer{})},
 		{"behind a ptr", one(behindSlice{})},
 		{"behind a map", one(behindMap{})},
+		{"behind a slice", one(behindSlices{})},
+		{"behind a ptr", one(behindSlicePointer{})},
+		{"behind a map", one(behindMapOfSlices{})},
+		{"behind a map", one(behindArrayOfMaps{})},
+		{"behind a ptr", one(pointing{})},
+		{"field notStored.A: it is tagged, but JSON leaves it out", one(notStored{})},
+		{"nesting contains itself, and so cannot name the one stream", one(nesting{})},
 		{"hashed here and plain there", func() { annals.NewSchema([]any{plain{}, registered{}}, annals.HashKey(hashKey)) }},
 		{"3 bytes are too few", one(registered{}, annals.HashKey([]byte("key")))},
 		{"has no name: use Named", one(struct{ A string }{})},
@@ -266,6 +280,55 @@ func TestEveryWrongDeclarationIsNamed(t *testing.T) {
 }
 
 type generic[T any] struct{ V T }
+
+// nesting would name as many streams as it is deep.
+type nesting struct {
+	A   string `annals:"a,stream"`
+	Sub []nesting
+}
+
+// pointing hides tags of its own kind behind pointers.
+type pointing struct {
+	A    string `annals:"a"`
+	Next *pointing
+}
+
+// endless is its own element.
+type endless []endless
+
+type folder struct {
+	Name string   `json:"name" annals:"folder"`
+	Sub  []folder `json:"sub"`
+	Rest endless  `json:"rest"`
+}
+
+func TestRecursiveEventsAreTaggedAtEveryDepth(t *testing.T) {
+	t.Parallel()
+	s := annals.NewSchema([]any{folder{}})
+	v := folder{Name: "a", Sub: []folder{{Name: "b", Sub: []folder{{Name: "c"}, {Name: "d"}}}, {Name: "e"}}}
+	e, err := s.Encode(v)
+	if want := []string{"folder:a", "folder:b", "folder:c", "folder:d", "folder:e"}; err != nil || !slices.Equal(e.Tags, want) {
+		t.Errorf("got %q, %v; want %q", e.Tags, err, want)
+	}
+	if !s.Match(annals.Tags("folder:d", "folder:e"), v) || s.Match(annals.Tags("folder:f"), v) {
+		t.Error("Match sees the same tags")
+	}
+}
+
+func TestAnUpcasterCannotChangeWhatIsStored(t *testing.T) {
+	t.Parallel()
+	s := annals.NewSchema([]any{line{}}, annals.UpcastRaw[line](1, func(b []byte) ([]byte, error) {
+		copy(b, bytes.ReplaceAll(b, []byte("tea"), []byte("jam"))) // in place
+		return b, nil
+	}))
+	stored := annals.Recorded{Event: annals.Event{Type: "line", Version: 1, Data: []byte(`{"product":"tea"}`)}}
+	for range 2 {
+		e, err := s.Decode(stored)
+		if err != nil || e.Value != (line{Product: "jam"}) || string(stored.Data) != `{"product":"tea"}` {
+			t.Errorf("got %+v, %v; stored is %s", e.Value, err, stored.Data)
+		}
+	}
+}
 
 func TestTypesHaveTheNamesTheyAreGiven(t *testing.T) {
 	t.Parallel()
@@ -349,5 +412,26 @@ func TestWhatCannotBeEncodedOrDecodedIsAnErrorNamingIt(t *testing.T) {
 		if _, err := s.Decode(annals.Recorded{Event: c.event, Position: 7}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
+	}
+}
+
+func TestAFingerprintIsKeyedIfThereIsAKey(t *testing.T) {
+	t.Parallel()
+	plain := annals.NewSchema([]any{line{}})
+	keyed := annals.NewSchema([]any{line{}}, annals.HashKey([]byte("sixteen bytes and")))
+	other := annals.NewSchema([]any{line{}}, annals.HashKey([]byte("sixteen bytes or so")))
+	seen := map[string]bool{}
+	for _, f := range []string{
+		plain.Fingerprint("a", "bc"), plain.Fingerprint("ab", "c"), plain.Fingerprint("abc"), plain.Fingerprint(),
+		keyed.Fingerprint("a", "bc"), other.Fingerprint("a", "bc"),
+	} {
+		if seen[f] {
+			t.Errorf("%q is the fingerprint of two", f)
+		}
+		seen[f] = true
+	}
+	again := annals.NewSchema([]any{placed{}}, annals.HashKey([]byte("sixteen bytes and")))
+	if keyed.Fingerprint("a", "bc") != again.Fingerprint("a", "bc") {
+		t.Error("a fingerprint depends on more than the key and the parts")
 	}
 }

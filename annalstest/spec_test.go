@@ -89,6 +89,42 @@ func TestSpecsThatHoldSayNothing(t *testing.T) {
 	annalstest.When(t, schema, TakeSeat{}).ThenInvalid("show", "by")
 	annalstest.When(t, schema, TakeSeat{Show: "1", By: "ann", Wrong: "nothing"}).Given(opened).ThenNothing()
 	annalstest.When(t, schema, take).At(annalstest.Epoch.Add(time.Hour)).Given(opened).Then(taken)
+	annalstest.When(t, schema, take).Given(opened).With(decider.DryRun()).Then(taken)
+	annalstest.When(t, schema, take).Given(opened).With(decider.DryRun()).ThenState(Show{ID: "1", Seats: 2})
+	annalstest.When(t, schema, Lend{Show: "1", To: "2"}).Given(opened, ShowOpened{Show: "2", Seats: 5}).Then(SeatTaken{Show: "1", By: []string{"2"}})
+	annalstest.When(t, schema, Lend{Show: "1", To: "2"}).Given(opened, ShowOpened{Show: "2", Seats: 5}).ThenState(Lenders{Show: "1", To: []string{"2"}, Seats: 3})
+}
+
+// Lenders is a show that lends its seats to others: its boundary grows by theirs, and so by an event that is decided.
+type Lenders struct {
+	Show  string
+	To    []string
+	Seats int
+}
+
+func (s Lenders) Boundary() annals.Query {
+	q := annals.Stream("show-" + s.Show)
+	for _, show := range s.To {
+		q = q.Or(annals.Stream("show-" + show))
+	}
+	return q
+}
+
+func (s Lenders) Evolve(e any) Lenders {
+	switch e := e.(type) {
+	case ShowOpened:
+		s.Seats += e.Seats
+	case SeatTaken:
+		s.To = append(s.To, e.By...)
+	}
+	return s
+}
+
+type Lend struct{ Show, To string }
+
+func (c Lend) Initial() Lenders { return Lenders{Show: c.Show} }
+func (c Lend) Decide(Lenders) ([]any, error) {
+	return []any{SeatTaken{Show: c.Show, By: []string{c.To}}}, nil
 }
 
 func TestSpecsThatDoNotHoldSayWhy(t *testing.T) {

@@ -60,7 +60,7 @@ func Execute[C Command[S, E], S State[S, E], E any](ctx context.Context, log *an
 			return "", err
 		}
 		l, err := begin(r.initial) // what JSON leaves out, or commands of one name in two packages, must not look alike
-		return hash(r.name, string(b), l.Boundary.String()), err
+		return log.Schema().Fingerprint(r.name, string(b), l.Boundary.String()), err
 	}
 	if v, ok := any(cmd).(validator); ok {
 		if err := r.validate(v); err != nil {
@@ -97,7 +97,9 @@ func Update[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initi
 	r := run[S, E]{log: log, options: o, name: stateName[S](), initial: func() S { return initial }, decide: decide}
 	r.fingerprint = func() (string, error) {
 		boundary, err := boundaryOf(initial, 0)
-		return hash(r.name, boundary.String()), err
+		return log.Schema().Fingerprint(r.name, boundary.String()), err
 	}
-	return r.execute(ctx)
+	m := annals.MetadataFrom(ctx)
+	m.Fingerprint = "" // that of a cause, whose metadata was passed on
+	return r.execute(annals.WithMetadata(ctx, m))
 }

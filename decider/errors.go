@@ -172,6 +172,8 @@ func (e *BoundaryError) Is(target error) bool { return target == ErrDeclaration 
 // PanicError is a panic of a user's method. It matches [ErrPanic], and nothing that its value may be, lest a bug be
 // taken for a conflict or a rejection.
 type PanicError struct {
+	// Command that was executed, or the name of the state for [Update]. Empty for [Load] and Validate.
+	Command string
 	// Method that panicked, with its type, such as "Order.Evolve".
 	Method string
 	// Position of the event that was folded in; elsewhere, the position up to which the state had been read.

@@ -163,9 +163,20 @@ func TestTheEndOfTheContextEndsTheTries(t *testing.T) {
 		return nil
 	}}
 	_, err := decider.Execute(ctx, log.On(m), addItem{"1", "tea"}, decider.Retry(1000))
-	if !errors.Is(err, gone) && !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
+	wantError(t, err, gone)
+	wantError(t, err, context.Canceled)
+}
+
+func TestThereIsNoLimitToTheTries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := &meddler{Store: history(t).Store(), beforeAppend: func(int) error { return &annals.ConflictError{} }}
+		_, err := decider.Execute(t.Context(), annals.NewLog(annals.Store(m), schema), createOrder{"1"}, decider.Retry(200))
+		wantError(t, err, annals.ErrConflict)
+		if m.appends != 200 {
+			t.Errorf("tried %d times", m.appends)
+		}
+	})
 }
 
 func TestARejectionIsNeverTakenForAConflict(t *testing.T) {
@@ -321,6 +332,97 @@ func TestTheRevisionIsReadWhereTheBoundaryDoesNotTellIt(t *testing.T) {
 	}
 }
 
+// payment is a narrow view of an order.
+type payment struct {
+	Order string
+	Paid  bool
+}
+
+func (p payment) Boundary() annals.Query {
+	return annals.Stream("order-"+p.Order).Types("orderPlaced", "orderPaid")
+}
+
+func (p payment) Evolve(e event) payment {
+	_, paid := e.(orderPaid)
+	p.Paid = p.Paid || paid
+	return p
+}
+
+func TestWhatWasLoadedOfANarrowBoundaryCanBeExpected(t *testing.T) {
+	t.Parallel()
+	pay := func(payment) ([]event, error) { return []event{orderPaid{"1"}}, nil }
+	log := history(t, orderCreated{"1"}, orderPlaced{Order: "1"}, itemAdded{"1", "bag"}, orderCreated{"2"})
+	l, err := decider.Load(t.Context(), log, payment{Order: "1"})
+	if err != nil || l.Revision != 2 {
+		t.Errorf("the stream is at 2: got %+v, %v", l, err)
+	}
+	if l, err := decider.Load(t.Context(), log, payment{Order: "1"}, annals.AsOf(1)); err != nil || l.Found || l.Revision != 0 {
+		t.Errorf("the stream was at 0: got %+v, %v", l, err)
+	}
+	for _, dry := range [][]decider.Option{{decider.DryRun()}, nil} {
+		_, err := decider.Update(t.Context(), log, payment{Order: "1"}, pay, append(dry, decider.Expect(1))...)
+		wantError(t, err, annals.ErrConflict)
+		res, err := decider.Update(t.Context(), log, payment{Order: "1"}, pay, append(dry, decider.Expect(l.Revision))...)
+		if err != nil || dry == nil && res.Revision != 3 {
+			t.Errorf("got %+v, %v", res, err)
+		}
+	}
+}
+
+func TestRevisionsCountTheEventsOfDroppedTypes(t *testing.T) {
+	t.Parallel()
+	log := annals.NewLog(history(t, orderCreated{"1"}).Store(),
+		annals.NewSchema([]event{stockReceived{}, orderCreated{}, itemAdded{}, orderPlaced{}, orderPaid{}, invoiceSent{}}, annals.Dropped("orderFlagged")))
+	flag := func() {
+		t.Helper()
+		if _, err := log.Store().Append(t.Context(), []annals.Event{{Type: "orderFlagged", Stream: "order-1", Tags: []string{"order:1"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flag()
+	l, err := decider.Load(t.Context(), log, order{ID: "1"})
+	if err != nil || l.Revision != 1 {
+		t.Errorf("the stream is at 1: got %+v, %v", l, err)
+	}
+	res, err := decider.Execute(t.Context(), log, addItem{"1", "tea"}, decider.Expect(l.Revision))
+	if err != nil || res.Revision != 2 {
+		t.Errorf("the stream is at 2: got %+v, %v", res, err)
+	}
+	flag()
+	res, err = decider.Update(t.Context(), log, order{ID: "1"}, func(order) ([]event, error) {
+		return []event{itemAdded{"1", "jam"}, invoiceSent{"7"}}, nil
+	})
+	if err != nil || res.Revision != 4 {
+		t.Errorf("the stream is at 4, though the last event is another's: got %+v, %v", res, err)
+	}
+	flag()
+	res, err = decider.Update(t.Context(), log, order{ID: "1"}, func(order) ([]event, error) { return nil, nil })
+	if err != nil || res.Revision != 5 {
+		t.Errorf("the stream is at 5, and nothing was decided: got %+v, %v", res, err)
+	}
+}
+
+// supply is a state whose boundary names no stream.
+type supply struct{ Product string }
+
+func (s supply) Boundary() annals.Query { return annals.Tags("product:" + s.Product) }
+func (s supply) Evolve(event) supply    { return s }
+
+func TestNothingIsExpectedOfADecisionOnNothingWithoutAStream(t *testing.T) {
+	t.Parallel()
+	log := history(t, stockReceived{"tea", 1})
+	decide := func(events ...event) (decider.Result[supply, event], error) {
+		return decider.Update(t.Context(), log, supply{"tea"}, func(supply) ([]event, error) { return events, nil }, decider.Expect(0))
+	}
+	if res, err := decide(); err != nil || len(res.Events) != 0 || res.Revision != annals.NoRevision || head(t, log) != 1 {
+		t.Errorf("got %+v, %v", res, err)
+	}
+	_, err := decide(stockReceived{"tea", 1})
+	wantError(t, err, annals.ErrInvalid)
+	_, err = decide(itemAdded{"1", "tea"})
+	wantError(t, err, annals.ErrConflict)
+}
+
 func TestADryRunStoresNothing(t *testing.T) {
 	t.Parallel()
 	log := history(t, orderCreated{"1"})
@@ -375,6 +477,26 @@ func TestPanicsOfDecisionsAreErrorsAndStoreNothing(t *testing.T) {
 	var none decider.Command[order, event]
 	_, err = decider.Execute(t.Context(), log, none)
 	wantError(t, err, annals.ErrInvalid)
+}
+
+func TestAPanicNamesTheCommandThatMetIt(t *testing.T) {
+	t.Parallel()
+	log := history(t, orderCreated{"1"}, orderPaid{"1"}, orderPaid{"1"})
+	_, err := decider.Execute(t.Context(), log, addItem{"1", "tea"})
+	e, ok := errors.AsType[*decider.PanicError](err)
+	if !ok || e.Command != "addItem" || e.Method != "order.Evolve" || e.Position != 3 ||
+		!strings.Contains(err.Error(), "decider: addItem: ") {
+		t.Errorf("got %v", err)
+	}
+	decide := func(o order) ([]event, error) { return []event{orderPaid{"2"}, orderPaid{"2"}}, nil }
+	_, err = decider.Update(t.Context(), log, order{ID: "2"}, decide)
+	if e, ok := errors.AsType[*decider.PanicError](err); !ok || e.Command != "order" || e.Method != "order.Evolve" {
+		t.Errorf("got %v", err)
+	}
+	_, err = decider.Load(t.Context(), log, order{ID: "1"})
+	if e, ok := errors.AsType[*decider.PanicError](err); !ok || e.Command != "" {
+		t.Errorf("no command asked: got %v", err)
+	}
 }
 
 func TestCommandsMayBeHeldInAnInterface(t *testing.T) {

@@ -3,7 +3,6 @@ package decider
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -131,12 +130,6 @@ func idOf(parts ...string) annals.ID {
 	id[6] = id[6]&0x0f | 0x80
 	id[8] = id[8]&0x3f | 0x80
 	return id
-}
-
-// hash is the text form of a hash.
-func hash(parts ...string) string {
-	sum := digest(parts...)
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // digest hashes the parts with their lengths, so that no two lists of parts read alike.

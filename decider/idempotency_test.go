@@ -200,6 +200,91 @@ func TestAStoreThatRetriedByItselfDoesNotConfuseAKey(t *testing.T) {
 	}
 }
 
+// byPath and unexported say what they are about where JSON does not see it.
+type (
+	byPath struct {
+		Order string `json:"-"`
+	}
+	unexported struct{ order string }
+)
+
+func (c byPath) Initial() order                    { return order{ID: c.Order} }
+func (c byPath) Decide(order) ([]event, error)     { return []event{orderCreated(c)}, nil }
+func (c unexported) Initial() order                { return order{ID: c.order} }
+func (c unexported) Decide(order) ([]event, error) { return []event{orderCreated{c.order}}, nil }
+
+func TestCommandsWhoseJSONIsEqualAreToldApartByTheirBoundary(t *testing.T) {
+	t.Parallel()
+	for name, give := range map[string]func(log *annals.Log[event], order string) (decider.Result[order, event], error){
+		"left out of JSON": func(log *annals.Log[event], id string) (decider.Result[order, event], error) {
+			return decider.Execute(t.Context(), log, byPath{id}, decider.IdempotencyKey("k"))
+		},
+		"not exported": func(log *annals.Log[event], id string) (decider.Result[order, event], error) {
+			return decider.Execute(t.Context(), log, unexported{id}, decider.IdempotencyKey("k"))
+		},
+	} {
+		log := history(t)
+		if _, err := give(log, "1"); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := give(log, "1"); err != nil || !res.Duplicate {
+			t.Errorf("%s, the same again: got %+v, %v", name, res, err)
+		}
+		if res, err := give(log, "2"); !errors.Is(err, decider.ErrKeyReused) {
+			t.Errorf("%s, another order: got %+v, %v", name, res, err)
+		}
+	}
+}
+
+// elsewhere creates an order of another shop.
+type elsewhere struct{ Order string }
+
+func (c elsewhere) Initial() order { return order{ID: "elsewhere-" + c.Order} }
+func (c elsewhere) Decide(order) ([]event, error) {
+	return []event{orderCreated{"elsewhere-" + c.Order}}, nil
+}
+
+func TestCommandsOfOneNameInTwoPlacesAreToldApartByTheirBoundary(t *testing.T) {
+	t.Parallel()
+	log := history(t)
+	key := decider.IdempotencyKey("k")
+	here := func() error {
+		type create struct{ createOrder }
+		_, err := decider.Execute(t.Context(), log, create{createOrder{"1"}}, key)
+		return err
+	}
+	there := func() error {
+		type create struct{ elsewhere }
+		_, err := decider.Execute(t.Context(), log, create{elsewhere{"1"}}, key)
+		return err
+	}
+	if err := here(); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, there(), decider.ErrKeyReused)
+}
+
+func TestAnEarlierAnswerLeavesOutWhatTheSchemaSkips(t *testing.T) {
+	t.Parallel()
+	log := history(t)
+	decide := func(order) ([]event, error) {
+		return []event{orderCreated{"1"}, invoiceSent{"7"}, itemAdded{"1", "tea"}}, nil
+	}
+	if _, err := decider.Update(t.Context(), log, order{ID: "1"}, decide, decider.IdempotencyKey("k")); err != nil {
+		t.Fatal(err)
+	}
+	for name, opt := range map[string]annals.SchemaOption{"skipped": annals.UnknownTypes(annals.UnknownSkip), "dropped": annals.Dropped("invoiceSent")} {
+		today := annals.NewLog(log.Store(), annals.NewSchema([]event{orderCreated{}, itemAdded{}}, opt))
+		res, err := decider.Update(t.Context(), today, order{ID: "1"}, decide, decider.IdempotencyKey("k"))
+		if err != nil || !res.Duplicate || len(res.Events) != 2 || res.Position != 3 || res.Revision != 1 {
+			t.Errorf("%s: got %+v, %v", name, res, err)
+		}
+	}
+	strict := annals.NewLog(log.Store(), annals.NewSchema([]event{orderCreated{}, itemAdded{}}))
+	_, err := decider.Update(t.Context(), strict, order{ID: "1"}, decide, decider.IdempotencyKey("k"))
+	wantError(t, err, annals.ErrUnknownType)
+}
+
 // secretive cannot be written as JSON.
 type secretive struct{ F func() }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -38,6 +39,11 @@ type run[S State[S, E], E any] struct {
 
 func (r *run[S, E]) execute(ctx context.Context) (Result[S, E], error) {
 	res, err := r.settle(ctx)
+	if p, ok := errors.AsType[*PanicError](err); ok && p.Command == "" {
+		if p.Command = r.name; !strings.HasPrefix(p.Method, r.name+".") {
+			err = fmt.Errorf("decider: %s: %w", r.name, err)
+		}
+	}
 	if err != nil || r.dryRun {
 		return res, err
 	}

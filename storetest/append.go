@@ -20,6 +20,7 @@ func appendPromises() []promise {
 		{"an event without an id is given a UUIDv7, and is not idempotent", idsAreMade},
 		{"a store keeps none of the arguments of an append", argumentsAreNotKept},
 		{"every read that begins after an append was acknowledged sees it", acknowledgedIsVisible},
+		{"an append is seen whole or not at all, while it is written too", appendsAreSeenWhole},
 		{"an append whose context had ended says that nothing was written, and why", endedContextIsNotWritten},
 		{"an append that was cut off can be sent again with the same ids", cutOffIsRetried},
 		{"an append without events only checks its conditions", emptyAppendChecks},
@@ -189,6 +190,63 @@ func acknowledgedIsVisible(r *rig) {
 			}
 		}
 	})
+}
+
+func appendsAreSeenWhole(r *rig) {
+	const size, end = 5, 600
+	whole := func(what string, n uint64) {
+		if n%size != 0 {
+			r.Errorf("all appends are of %d events, and %s was %d while they were written", size, what, n)
+		}
+	}
+	race(3, func(i int) {
+		switch i {
+		case 0:
+			for range end / size {
+				if _, err := r.store.Append(r.Context(), many(size)); err != nil {
+					r.Errorf("an append failed: %v", err)
+					return
+				}
+			}
+		case 1:
+			lookAtWhole(r, end, whole)
+		case 2:
+			followWhole(r, end, whole)
+		}
+	})
+}
+
+// lookAtWhole reads, again and again, what came since.
+func lookAtWhole(r *rig, end annals.Position, whole func(what string, n uint64)) {
+	for after := annals.Position(0); after < end && !r.Failed(); {
+		h, headErr := r.store.Head(r.Context())
+		last, lastErr := r.drainQuietly(r.store.Read(r.Context(), annals.All(), annals.Backwards(), annals.Limit(1)))
+		got, err := r.drainQuietly(r.store.Read(r.Context(), annals.All(), annals.After(after), annals.HeadInto(&after)))
+		if err := errors.Join(headErr, lastErr, err); err != nil {
+			r.Errorf("reading failed: %v", err)
+		}
+		whole("the head", uint64(h))
+		whole("the number of events read", uint64(len(got)))
+		whole("the head of a read", uint64(after))
+		for _, e := range last {
+			whole("the last position", uint64(e.Position))
+		}
+	}
+}
+
+// followWhole looks at where a subscription is caught up.
+func followWhole(r *rig, end annals.Position, whole func(what string, n uint64)) {
+	for u, err := range r.store.Subscribe(r.patient(), annals.All(), 0) {
+		if err != nil {
+			r.Errorf("the subscription failed: %v", err)
+		}
+		if u.CaughtUp {
+			whole("the position at which a subscription was caught up", uint64(u.Position))
+		}
+		if u.Position >= end || r.Failed() {
+			return
+		}
+	}
 }
 
 func endedContextIsNotWritten(r *rig) {

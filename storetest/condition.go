@@ -21,6 +21,7 @@ func conditionPromises() []promise {
 		{"a failure lists the first positions only, up to a maximum", failuresAreBounded},
 		{"a position past the head is ahead, which is said before any conflict", aheadBeforeConflict},
 		{"a condition sees exactly what a read would", conditionsAreReads},
+		{"a condition sees what it is about however much was appended since", conditionsSeeFarBack},
 	}
 }
 
@@ -208,4 +209,17 @@ func conditionsAreReads(r *rig) {
 			}
 		}
 	}
+}
+
+func conditionsSeeFarBack(r *rig) {
+	r.append(events(event("First", "s-0", "x:1")))
+	r.bury()
+	for _, c := range []annals.Condition{
+		annals.NoneSince(0, annals.Tags("x:1")), annals.NoneSince(0, annals.Types("First")), annals.NoneSince(0, annals.Stream("s-0")),
+		annals.NoneSince(0, annals.Types("First").Or(annals.Tags("never"))), annals.NoStream("s-0"),
+	} {
+		failures := r.conflict(r.refusal(c.String(), annals.ErrConflict, nil, c))
+		r.equal(c.String()+", which lies thousands of events back", failures[0].Positions, positions(1))
+	}
+	r.append(events(event("A", "s-0")), annals.NoneSince(1, annals.Tags("x:1")), annals.NoneSince(1, annals.Types("First")), annals.StreamAt("s-0", 0))
 }

@@ -12,10 +12,12 @@ func idPromises() []promise {
 		{"an append sent again has no second effect and the first receipt", retryIsDuplicate},
 		{"a retry is recognised before its conditions are looked at", retryBeforeConditions},
 		{"a part of an earlier append, in ascending order, is a duplicate", partIsDuplicate},
+		{"a retry is recognised however much was appended since", oldRetryIsDuplicate},
 		{"known events in another order are an id reused", otherOrderIsReuse},
 		{"some events known and some new is a partial duplicate, whatever the conditions say", someKnownIsPartial},
 		{"a known id with other content is an id reused, whatever the conditions say", otherContentIsReuse},
 		{"other content weighs more than an event that is missing", otherContentBeforePartial},
+		{"an id reused names the ids whose content differs, and no others", reuseNamesItsIDs},
 		{"metadata is never compared, and stays as it was first", metadataIsNotCompared},
 		{"content is compared in canonical form", contentIsCanonical},
 		{"the same id in another stream is another event", otherStreamIsOther},
@@ -67,13 +69,32 @@ func partIsDuplicate(r *rig) {
 	}
 }
 
+func oldRetryIsDuplicate(r *rig) {
+	es := events(event("A", "s-1"), event("B", ""))
+	first := r.append(es, annals.NoStream("s-1"))
+	r.bury()
+	again := r.duplicate("an append that lies thousands of events back", es, annals.NoStream("s-1"))
+	if again.First != first.First || again.Last != first.Last || again.Revision != first.Revision || !again.Time.Equal(first.Time) {
+		r.Errorf("the first receipt was %+v, that of the retry is %+v", first, again)
+	}
+	r.refused("the same with other content", annals.ErrIDReused, events(annals.Event{ID: es[0].ID, Type: "Z", Stream: "s-1"}))
+	r.refused("the same and a new event", annals.ErrPartialDuplicate, events(es[0], event("A", "s-1")))
+}
+
 func otherOrderIsReuse(r *rig) {
-	a, b := event("A", "s-1"), event("B", "s-1")
-	r.append(events(a, b))
-	err := r.refusal("known events in the wrong order", annals.ErrIDReused, events(b, a))
-	var reused *annals.IDReusedError
-	if !errors.As(err, &reused) || len(reused.IDs) == 0 {
-		r.Errorf("the error names the ids: %v", err)
+	a, b, c := event("A", "s-1"), event("B", "s-1"), event("C", "s-1")
+	r.append(events(a, b, c))
+	for what, es := range map[string][]annals.Event{
+		"two in the wrong order":                    events(b, a),
+		"the last two of three in the wrong order":  events(a, c, b),
+		"the first two of three in the wrong order": events(b, a, c),
+		"three, the last one first":                 events(c, a, b),
+	} {
+		err := r.refusal(what, annals.ErrIDReused, es)
+		var reused *annals.IDReusedError
+		if !errors.As(err, &reused) || len(reused.IDs) == 0 {
+			r.Errorf("%s: the error names the ids: %v", what, err)
+		}
 	}
 }
 
@@ -99,6 +120,9 @@ func someKnownIsPartial(r *rig) {
 	}
 	r.equal("the new event, which is never written alone", r.at(annals.ByID(b.ID)), positions())
 	r.refused("a known event and one without an id", annals.ErrPartialDuplicate, events(a, annals.Event{Type: "C", Stream: "s-1"}))
+	c := event("C", "s-1")
+	r.append(events(c))
+	r.refused("known events in another order, and a new one", annals.ErrPartialDuplicate, events(c, a, b))
 }
 
 func otherContentIsReuse(r *rig) {
@@ -131,6 +155,32 @@ func otherContentBeforePartial(r *rig) {
 	a.Data = []byte(`{"a":1}`)
 	r.refused("a known id with other content, and a new event", annals.ErrIDReused, events(a, event("B", "s-1")))
 	r.refused("a new event, and a known id with other content", annals.ErrIDReused, events(event("B", "s-1"), a))
+}
+
+func reuseNamesItsIDs(r *rig) {
+	a, b, c := event("A", "s-1"), event("B", "s-1"), event("C", "s-1")
+	r.append(events(a, b, c))
+	changed := func(e annals.Event) annals.Event {
+		e.Type = "Z"
+		return e
+	}
+	for what, t := range map[string]struct {
+		es   []annals.Event
+		want []annals.ID
+	}{
+		"the first of three":     {events(changed(a), b, c), []annals.ID{a.ID}},
+		"the one in the middle":  {events(a, changed(b), c), []annals.ID{b.ID}},
+		"two of three":           {events(changed(a), b, changed(c)), []annals.ID{a.ID, c.ID}},
+		"one, beside a new one":  {events(a, changed(b), event("D", "s-1")), []annals.ID{b.ID}},
+		"one, behind a new one":  {events(event("D", "s-1"), changed(b)), []annals.ID{b.ID}},
+		"all of those presented": {events(changed(b), changed(c)), []annals.ID{b.ID, c.ID}},
+	} {
+		err := r.refusal(what, annals.ErrIDReused, t.es)
+		var reused *annals.IDReusedError
+		if !errors.As(err, &reused) || !slices.Equal(reused.IDs, t.want) {
+			r.Errorf("%s has other content: the error must name %v: %v", what, t.want, err)
+		}
+	}
 }
 
 func metadataIsNotCompared(r *rig) {

@@ -17,6 +17,7 @@ func iteratorPromises() []promise {
 		{"break ends a read, and the store goes on", breakEnds},
 		{"the end of the context is an error, and never a quiet end", cancellationIsAnError},
 		{"Head fails once its context has ended", headFailsWithItsContext},
+		{"an error about a context that ended for a reason matches the context's error and the reason", contextErrorsTellBoth},
 		{"yielded values stay valid", valuesStayValid},
 		{"many reads may run inside each other", readsInsideReads},
 	}
@@ -80,7 +81,9 @@ func readsArePinned(r *rig) {
 				if err != nil {
 					r.Fatalf("the read failed: %v", err)
 				}
-				got = append(got, e.Position)
+				if got = append(got, e.Position); len(got) > len(want) {
+					break // or it would go on for ever
+				}
 				r.put("T0", "s-0", "n:1")
 			}
 			r.equal(q.String()+", while each event brings another append", got, want)
@@ -118,20 +121,23 @@ func cancellationIsAnError(r *rig) {
 			r.Errorf("reading %s in a context that has ended answered %v, %v; want only context.Canceled", q, positionsOf(got), err)
 		}
 	}
-	running, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	last, failed := annals.Position(0), error(nil)
-	for e, err := range r.store.Read(running, annals.All()) {
-		if err != nil {
-			failed = err
-			continue
+	r.bury()
+	head := r.head()
+	for _, opts := range [][]annals.ReadOption{nil, {annals.Backwards()}} {
+		running, cancel := context.WithCancel(r.Context())
+		n, failed := 0, error(nil)
+		for e, err := range r.store.Read(running, annals.All(), opts...) {
+			if n++; n == 3 {
+				cancel()
+			}
+			if failed = err; err != nil && !same(e, annals.Recorded{}) {
+				r.Errorf("an error comes with the zero event, not with %+v", e)
+			}
 		}
-		if last = e.Position; last == 3 {
-			cancel()
+		cancel()
+		if !errors.Is(failed, context.Canceled) {
+			r.Errorf("the context ended at event 3 of %d; the read went on for %d and answered %v", head, n, failed)
 		}
-	}
-	if last != 10 && !errors.Is(failed, context.Canceled) {
-		r.Errorf("the context ended at event 3 of 10; the read stopped at %d with %v", last, failed)
 	}
 }
 
@@ -140,6 +146,41 @@ func headFailsWithItsContext(r *rig) {
 	cancel()
 	if _, err := r.store.Head(ctx); !errors.Is(err, context.Canceled) {
 		r.Errorf("Head answered %v; want context.Canceled", err)
+	}
+}
+
+func contextErrorsTellBoth(r *rig) {
+	r.put("A", "s-1")
+	why := errors.New("the user went away")
+	ended, end := context.WithCancelCause(r.patient())
+	end(why)
+	errs := map[string]error{}
+	_, errs["Append"] = r.store.Append(ended, events(event("A", "s-1")))
+	_, errs["Head"] = r.store.Head(ended)
+	_, errs["Read"] = r.drain(r.store.Read(ended, annals.All()))
+	for _, err := range r.store.Subscribe(ended, annals.All(), 0) {
+		errs["Subscribe"] = err
+		break
+	}
+	waiting, end := context.WithCancelCause(r.patient())
+	began, stopped := make(chan struct{}), make(chan error, 1)
+	go func() {
+		close(began)
+		_, err := r.drainQuietly(r.store.Read(waiting, annals.All(), annals.AtLeast(1000)))
+		stopped <- err
+	}()
+	<-began
+	for u, err := range r.store.Subscribe(waiting, annals.All(), 0) {
+		if errs["a subscription that waits"] = err; err == nil && u.CaughtUp {
+			end(why)
+		}
+	}
+	end(why)
+	errs["a read that waits"] = <-stopped
+	for what, err := range errs {
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, why) {
+			r.Errorf("%s answered %v; it must match context.Canceled and %q", what, err, why)
+		}
 	}
 }
 

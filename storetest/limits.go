@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ func invalidPromises() []promise {
 		{"a malformed condition is invalid, and nothing of its append is written", malformedConditions},
 		{"names that begin with a dollar sign are reserved", reservedNames},
 		{"the shape of a call is checked before ids and conditions", shapeComesFirst},
+		{"the shape of an append is checked before its context", shapeBeforeContext},
 	}
 }
 
@@ -86,6 +88,27 @@ func shapeComesFirst(r *rig) {
 	r.refused("a known event and a malformed condition", annals.ErrInvalid, events(known), annals.Condition{})
 	r.refused("a condition that fails and a malformed one", annals.ErrInvalid, events(event("A", "s-1")), annals.NoStream("s-1"), annals.Condition{})
 	r.refused("a condition past the head and a malformed event", annals.ErrInvalid, events(annals.Event{}), annals.NoneSince(99, annals.All()))
+}
+
+func shapeBeforeContext(r *rig) {
+	ctx, cancel := context.WithCancel(r.Context())
+	cancel()
+	for what, call := range map[string]struct {
+		es    []annals.Event
+		conds []annals.Condition
+		want  error
+	}{
+		"nothing at all":        {nil, nil, annals.ErrInvalid},
+		"a malformed event":     {events(annals.Event{}), nil, annals.ErrInvalid},
+		"a malformed condition": {events(event("A", "s-1")), []annals.Condition{{}}, annals.ErrInvalid},
+		"a reserved name":       {events(event("$A", "s-1")), nil, annals.ErrReserved},
+		"a type too long":       {events(event(longName(annals.LimitsOf(r.store).TypeBytes+1), "s-1")), nil, annals.ErrTooLarge},
+	} {
+		_, err := r.store.Append(ctx, call.es, call.conds...)
+		if !errors.Is(err, call.want) || errors.Is(err, annals.ErrNotWritten) {
+			r.Errorf("%s, in a context that has ended: the append answered %v; want %v, for it would never be accepted", what, err, call.want)
+		}
+	}
 }
 
 func limitPromises() []promise {

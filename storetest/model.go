@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -189,8 +190,10 @@ func (m *model) compareReads(q annals.Query, said string, opts ...annals.ReadOpt
 }
 
 func (m *model) drain(s annals.Store, q annals.Query, opts ...annals.ReadOption) ([]annals.Recorded, error) {
+	ctx, cancel := context.WithTimeout(m.t.Context(), m.options.patience)
+	defer cancel()
 	var got []annals.Recorded
-	for e, err := range s.Read(m.t.Context(), q, opts...) {
+	for e, err := range s.Read(ctx, q, opts...) {
 		if err != nil {
 			return got, err
 		}
@@ -206,8 +209,10 @@ func (m *model) subscribe() {
 	head, _ := m.oracle.Head(m.t.Context())
 	want, wantErr := m.drain(m.oracle, q, annals.After(after))
 	what := fmt.Sprintf("subscription to %s after %d:", q, after)
+	ctx, cancel := context.WithTimeout(m.t.Context(), m.options.patience)
+	defer cancel()
 	var got []annals.Recorded
-	for u, err := range m.subject.Subscribe(m.t.Context(), q, after, annals.ProgressEvery(1+m.rng.IntN(20))) {
+	for u, err := range m.subject.Subscribe(ctx, q, after, annals.ProgressEvery(1+m.rng.IntN(20))) {
 		if err != nil || wantErr != nil {
 			if !slices.Equal(sentinels(err), sentinels(wantErr)) {
 				m.fatalf("%s got %v; want %v", what, err, wantErr)

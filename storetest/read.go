@@ -19,6 +19,8 @@ func readPromises() []promise {
 		{"Backwards yields from the upper bound down to After, exclusive", readBackwards},
 		{"HeadInto tells, before the first event, the position up to which the read is complete", readHeadInto},
 		{"AtLeast waits for the head, as long as the context allows", readAtLeast},
+		{"a read that waits yields nothing before its head is reached, whatever comes meanwhile", readWaitsForItsHead},
+		{"a read finds what matches however much was appended since", readFarBack},
 		{"a position or revision that does not exist yet is ahead", readAhead},
 		{"options that make no sense are invalid", readInvalid},
 	}
@@ -175,6 +177,68 @@ func readAtLeast(r *rig) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		r.Errorf("a wait whose context ended answered %v; want context.Canceled", err)
 	}
+}
+
+func readWaitsForItsHead(r *rig) {
+	r.put("A", "s-1")
+	for _, p := range []annals.Position{2, 3} {
+		ctx, cancel := context.WithTimeout(r.Context(), 20*time.Millisecond)
+		got, err := r.drain(r.store.Read(ctx, annals.All(), annals.AtLeast(p)))
+		cancel()
+		if len(got) > 0 || !errors.Is(err, context.DeadlineExceeded) {
+			r.Errorf("the head is 1: a read that waits for %d answered %v, %v; want nothing but the end of its context", p, positionsOf(got), err)
+		}
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	waiting, ended := make(chan struct{}, 1), make(chan struct{})
+	var got []annals.Recorded
+	var err error
+	go func() {
+		defer close(ended)
+		got, err = r.drainQuietly(r.store.Read(watched{ctx, waiting}, annals.All(), annals.AtLeast(1000)))
+	}()
+	for range 5 {
+		select {
+		case <-waiting:
+		case <-ended:
+		case <-time.After(20 * time.Millisecond): // the store waits in another way
+		}
+		r.put("A", "s-1")
+	}
+	cancel()
+	if <-ended; len(got) > 0 || !errors.Is(err, context.Canceled) {
+		r.Errorf("the head came to 6: a read that waits for 1000 answered %v, %v; want nothing but the end of its context", positionsOf(got), err)
+	}
+}
+
+// watched is a context that tells when somebody is about to wait for its end.
+type watched struct {
+	context.Context //nolint:containedctx // it is one itself
+	waiting         chan<- struct{}
+}
+
+func (w watched) Done() <-chan struct{} {
+	select {
+	case w.waiting <- struct{}{}:
+	default:
+	}
+	return w.Context.Done()
+}
+
+func readFarBack(r *rig) {
+	id := annals.NewID()
+	r.append(events(annals.Event{ID: id, Type: "First", Stream: "s-0", Tags: []string{"x:1"}}))
+	r.bury()
+	for _, q := range []annals.Query{
+		annals.Tags("x:1"), annals.Types("First"), annals.Stream("s-0"), annals.ByID(id), annals.Types("never").Or(annals.Tags("x:1")),
+	} {
+		r.equal(q.String(), r.at(q), positions(1))
+		r.equal(q.String()+", backwards", r.at(q, annals.Backwards()), positions(1))
+	}
+	r.equal("everything", len(r.at(annals.All())), 2701)
+	r.equal("the last revision of a long stream", r.at(annals.Stream("s-1"), annals.FromRevision(2699)), positions(2701))
+	r.equal("as of the first revision of a long stream", r.at(annals.Stream("s-1"), annals.AsOfRevision(0)), positions(2))
 }
 
 func readAhead(r *rig) {

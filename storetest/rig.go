@@ -48,6 +48,23 @@ func event(kind, stream string, tags ...string) annals.Event {
 
 func events(es ...annals.Event) []annals.Event { return es }
 
+// many makes so many events of one kind in one stream.
+func many(n int) []annals.Event {
+	es := make([]annals.Event, n)
+	for i := range es {
+		es[i] = event("A", "s-1")
+	}
+	return es
+}
+
+// bury appends a few thousand events on top of what there is.
+func (r *rig) bury() {
+	r.Helper()
+	for range 3 {
+		r.append(many(900))
+	}
+}
+
 // append is an append that must be accepted.
 func (r *rig) append(es []annals.Event, conds ...annals.Condition) annals.Receipt {
 	r.Helper()

@@ -2,9 +2,12 @@ package storetest_test
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,7 +59,7 @@ func TestTheSuiteFindsBrokenStores(t *testing.T) {
 	if name := os.Getenv(which); name != "" {
 		open := func(*testing.T) annals.Store { return broken{memory.New(), name} }
 		if strings.HasPrefix(name, "model ") {
-			storetest.Model(t, open, 1)
+			storetest.Model(t, open, 1, storetest.Patience(time.Second))
 			return
 		}
 		storetest.Run(t, open, storetest.Patience(time.Second))
@@ -73,6 +76,16 @@ func TestTheSuiteFindsBrokenStores(t *testing.T) {
 		"never says more":             "broken promise: More says that a further update is ready",
 		"tells the head late":         "broken promise: HeadInto tells",
 		"ignores backwards":           "broken promise: Backwards yields",
+		"appends one by one":          "broken promise: an append is seen whole or not at all",
+		"looks at the context first":  "broken promise: the shape of an append is checked before its context",
+		"names every id":              "broken promise: an id reused names the ids whose content differs, and no others",
+		"forgets what is far back":    "broken promise: a condition sees what it is about however much was appended since",
+		"does not wait":               "broken promise: a read that waits yields nothing before its head is reached",
+		"is not pinned":               "broken promise: a read is pinned to the head at which its ranging began",
+		"loses the context's error":   "broken promise: an error about a context that ended for a reason matches",
+		"goes on when cancelled":      "broken promise: a subscription whose context ends while it catches up",
+		"uses its event again":        "broken promise: an event that a subscription yielded stays valid",
+		"model never catches up":      "context deadline exceeded",
 		"model forgets conditions":    "seed 1, operation",
 		"model ignores backwards":     "seed 1, operation",
 		"model forgets that it knows": "seed 1, operation",
@@ -113,15 +126,51 @@ func (b broken) Append(ctx context.Context, events []annals.Event, conds ...anna
 				conds[i] = annals.NoneSince(c.After()-1, c.Query())
 			}
 		}
+	case b.is("forgets what is far back"):
+		conds = b.nearConditions(ctx, conds)
+	case b.is("looks at the context first") && ctx.Err() != nil:
+		return annals.Receipt{}, &annals.OutcomeError{Cause: context.Cause(ctx)}
+	case b.is("appends one by one") && len(events) > 1:
+		for _, e := range events[:len(events)-1] {
+			if receipt, err := b.Store.Append(ctx, []annals.Event{e}, conds...); err != nil {
+				return receipt, err
+			}
+			runtime.Gosched()
+		}
+		events = events[len(events)-1:]
 	}
 	receipt, err := b.Store.Append(ctx, events, conds...)
 	if b.is("forgets that it knows") {
 		receipt.Duplicate = false
 	}
+	if reused, ok := errors.AsType[*annals.IDReusedError](err); ok && b.is("names every id") {
+		reused.IDs = nil
+		for _, e := range events {
+			reused.IDs = append(reused.IDs, e.ID)
+		}
+	}
 	return receipt, err
 }
 
+// nearConditions look at the last thousand events only.
+func (b broken) nearConditions(ctx context.Context, conds []annals.Condition) []annals.Condition {
+	head, err := b.Head(ctx)
+	if err != nil || head < 1000 {
+		return conds
+	}
+	near := slices.Clone(conds)
+	for i, c := range conds {
+		if c.Kind() == annals.KindNoneSince {
+			near[i] = annals.NoneSince(max(c.After(), head-1000), c.Query())
+		}
+	}
+	return near
+}
+
 func (b broken) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOption) iter.Seq2[annals.Recorded, error] {
+	if b.is("does not wait") {
+		opts = append(opts, func(o *annals.ReadOptions) { o.AtLeast = min(o.AtLeast, 2) })
+	}
 	if b.is("ignores backwards") {
 		opts = append(opts, func(o *annals.ReadOptions) { o.Backwards = false })
 	}
@@ -134,12 +183,32 @@ func (b broken) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOpt
 			if err != nil && ctx.Err() != nil && b.is("ends quietly") {
 				return
 			}
+			if err != nil && ctx.Err() != nil && b.is("loses the context's error") {
+				err = context.Cause(ctx)
+			}
 			if !yield(e, err) {
 				return
 			}
 			if told != nil {
 				*told = e.Position
 			}
+			if o := annals.NewReadOptions(opts...); b.is("is not pinned") && o.Limit == 0 && o.AsOf == annals.NoPosition && !o.Backwards {
+				b.goOn(ctx, q, e.Position, yield)
+				return
+			}
+		}
+	}
+}
+
+// goOn reads until nothing is left, whatever the head was.
+func (b broken) goOn(ctx context.Context, q annals.Query, at annals.Position, yield func(annals.Recorded, error) bool) {
+	for more := true; more; {
+		more = false
+		for e, err := range b.Store.Read(ctx, q, annals.After(at), annals.Limit(1)) {
+			if !yield(e, err) || err != nil {
+				return
+			}
+			at, more = e.Position, true
 		}
 	}
 }
@@ -147,8 +216,22 @@ func (b broken) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOpt
 func (b broken) Subscribe(ctx context.Context, q annals.Query, after annals.Position, opts ...annals.SubscribeOption) iter.Seq2[annals.Update, error] {
 	return func(yield func(annals.Update, error) bool) {
 		first := true
+		var again annals.Recorded
+		given := ctx
+		ctx, cancel := context.WithCancel(ctx)
+		if b.is("goes on when cancelled") { // until it is caught up
+			ctx, cancel = context.WithCancel(context.WithoutCancel(ctx))
+		}
+		defer cancel()
 		for u, err := range b.Store.Subscribe(ctx, q, after, opts...) {
 			switch {
+			case b.is("goes on when cancelled") && u.CaughtUp:
+				context.AfterFunc(given, cancel)
+			case b.is("uses its event again") && u.Event != nil:
+				again = *u.Event
+				u.Event = &again
+			case b.is("never catches up"):
+				u.CaughtUp = false
 			case b.is("loses an event") && u.Event != nil && u.Position%7 == 5:
 				u.Event = nil
 			case b.is("says nothing when idle") && !first && u.Event == nil && err == nil:

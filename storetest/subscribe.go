@@ -20,6 +20,8 @@ func subscribePromises() []promise {
 		{"progress comes when idle", progressWhenIdle},
 		{"More says that a further update is ready", moreIsSaid},
 		{"a subscription ends with its context, while it yields and while it waits", subscriptionsEndWithTheContext},
+		{"a subscription whose context ends while it catches up does not go on to the head", subscriptionsEndWhileCatchingUp},
+		{"an event that a subscription yielded stays valid", subscribedEventsStayValid},
 		{"a subscription past the head is ahead", subscriptionsAhead},
 		{"a subscription's options are checked", subscriptionOptions},
 		{"many subscribers each see everything", manySubscribers},
@@ -269,6 +271,55 @@ func subscriptionsEndWithTheContext(r *rig) {
 			r.Errorf("%s: the subscription ended with %v; want context.Canceled", what, failed)
 		}
 	}
+}
+
+func subscriptionsEndWhileCatchingUp(r *rig) {
+	r.bury()
+	head := r.head()
+	for _, q := range []annals.Query{annals.All(), annals.Stream("s-1").Types("A")} {
+		ctx, cancel := context.WithCancel(r.patient())
+		var last annals.Position
+		var failed error
+		for u, err := range r.store.Subscribe(ctx, q, 0) {
+			if failed = err; err != nil {
+				break
+			}
+			if last = u.Position; last == 2 {
+				cancel()
+			}
+			if last == head {
+				break
+			}
+		}
+		cancel()
+		if !errors.Is(failed, context.Canceled) {
+			r.Errorf("following %s, the context ended at position 2 of %d; the subscription went on to %d, and answered %v", q, head, last, failed)
+		}
+	}
+}
+
+func subscribedEventsStayValid(r *rig) {
+	all := ten(r)
+	var kept []*annals.Recorded
+	for u, err := range r.store.Subscribe(r.patient(), annals.All(), 0) {
+		if err != nil {
+			r.Fatalf("the subscription failed after %d events: %v", len(kept), err)
+		}
+		if u.Event != nil {
+			kept = append(kept, u.Event)
+		}
+		if u.CaughtUp && len(kept) == 10 {
+			r.put("Z", "s-1")
+		}
+		if len(kept) > 10 {
+			break
+		}
+	}
+	var got []annals.Recorded
+	for _, e := range kept[:10] {
+		got = append(got, *e)
+	}
+	r.sameAll("what was yielded, looked at when the subscription had gone on", got, all)
 }
 
 func subscriptionsAhead(r *rig) {

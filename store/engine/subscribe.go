@@ -71,28 +71,31 @@ func (u *subscription) deliver(ctx context.Context, head uint64) (more bool, err
 		if matches {
 			upto--
 		}
-		if !u.progress(upto, head) {
-			return false, nil
+		if more, err := u.progress(ctx, upto, head); !more || err != nil {
+			return false, err
 		}
 		if matches && !u.update(annals.Update{Event: &r, Position: r.Position}, head) {
 			return false, nil
 		}
 	}
-	if !u.progress(head, head) {
-		return false, nil
+	if more, err := u.progress(ctx, head, head); !more || err != nil {
+		return false, err
 	}
 	return u.at == head || u.update(annals.Update{Position: annals.Position(head)}, head), nil
 }
 
 // progress yields, for the positions up to one of which none matches, as many updates as were asked for.
-func (u *subscription) progress(upto, head uint64) bool {
+func (u *subscription) progress(ctx context.Context, upto, head uint64) (more bool, err error) {
 	every := uint64(u.options.ProgressEvery)
 	for u.at < upto && upto-u.at >= every {
+		if err := u.store.ended(ctx); err != nil {
+			return false, err
+		}
 		if !u.update(annals.Update{Position: annals.Position(u.at + every)}, head) {
-			return false
+			return false, nil
 		}
 	}
-	return true
+	return true, nil
 }
 
 // update yields one, and says whether it is the last for now.
