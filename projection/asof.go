@@ -18,7 +18,8 @@ import (
 // the key's own: the stream that By, declared as `annals:"order,stream"`, gives to the key; if no event declares it so,
 // a revision is an [annals.InvalidError].
 //
-// It reads the events of that key only. With joins it reads all events of the joined definitions too.
+// It reads the events of that key only. With joins it reads all events of the joined definitions too, unless the key has
+// no event.
 func AsOf[V, E any](ctx context.Context, log *annals.Log[E], rows Rows[V, E], key string, opts ...annals.ReadOption) (V, error) {
 	var row V
 	declared, err := rows.plan()
@@ -41,7 +42,11 @@ func AsOf[V, E any](ctx context.Context, log *annals.Log[E], rows Rows[V, E], ke
 	if opts, err = resolveRevision(ctx, log, p, key, opts); err != nil {
 		return row, err
 	}
-	doc, err := foldAll(ctx, log, p, key, opts)
+	var doc []byte
+	there, err := hasEvents(ctx, log, p, opts)
+	if there {
+		doc, err = foldAll(ctx, log, p, key, opts)
+	}
 	if err != nil {
 		return row, err
 	}
@@ -71,6 +76,21 @@ func resolveRevision[E any](ctx context.Context, log *annals.Log[E], p *plan[E],
 	return append(slices.Clip(opts), func(o *annals.ReadOptions) {
 		o.AsOfRevision, o.AsOf = nil, min(o.AsOf, at)
 	}), nil
+}
+
+// hasEvents reports whether the key has events of its own: without, there is no row into which anything is joined. If
+// there are no joins, folding tells as quickly.
+func hasEvents[E any](ctx context.Context, log *annals.Log[E], p *plan[E], opts []annals.ReadOption) (bool, error) {
+	if len(p.parts) == 1 {
+		return true, nil
+	}
+	for _, err := range log.Store().Read(ctx, p.own.query, append(slices.Clip(opts), annals.Limit(1))...) {
+		if err != nil {
+			return false, fmt.Errorf("projection: %s: read: %w", p.shape, err)
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
 // foldAll folds the events into memory, and gives the document of the key, or nil.

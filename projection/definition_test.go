@@ -133,6 +133,17 @@ func TestNamesThatDifferByCaseAloneAreRefused(t *testing.T) {
 	}
 }
 
+func TestNamesThatSQLiteKeepsToItselfAreRefused(t *testing.T) {
+	t.Parallel()
+	def := Customers
+	for name, want := range map[string]error{"sqlite_stats": projection.ErrDefinition, "sqlite": nil, "projections": nil, "select": nil} {
+		def.Name = name
+		if _, err := def.Shape(); !errors.Is(err, want) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+}
+
 func TestTwoDefinitionsOfOneNameAreNotJoined(t *testing.T) {
 	t.Parallel()
 	type vipRow struct {

@@ -30,6 +30,9 @@ var (
 	ErrRunning = errors.New("projection: runs already")
 	// ErrReset: the rows were dropped while they were being read. Ask again.
 	ErrReset = errors.New("projection: rows were dropped meanwhile")
+	// ErrTemporary: the views could not do it just now, and may when they are asked again: the disk is full or failed, or
+	// somebody else keeps the file. Runners try again for half a minute. annals.ErrFull is taken for one, too.
+	ErrTemporary = errors.New("projection: views cannot do it just now")
 	// ErrClosed: the views were closed.
 	ErrClosed = errors.New("projection: views are closed")
 )
@@ -171,7 +174,7 @@ type ForeignCheckpointError struct {
 
 // Error names both positions and the remedy.
 func (e *ForeignCheckpointError) Error() string {
-	why := "the event it applied last is not in this store"
+	why := "the event it stands on is not in this store"
 	if e.Checkpoint > e.Head {
 		why = fmt.Sprintf("the store's head is %d", e.Head)
 	}

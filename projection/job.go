@@ -26,18 +26,24 @@ type job[E any] struct {
 
 // open finds the checkpoint and checks that it is of this store.
 func (j *job[E]) open(ctx context.Context) error {
-	var err error
-	if j.table, err = j.runner.Views.Table(ctx, j.plan.shape); err != nil {
-		return fmt.Errorf("projection: open %s: %w", j.id, err)
-	}
-	if j.stored, err = j.table.Checkpoint(ctx); err != nil {
-		return fmt.Errorf("projection: %s: checkpoint: %w", j.id, err)
+	err := j.persist(ctx, func() (err error) {
+		if j.table, err = j.runner.Views.Table(ctx, j.plan.shape); err != nil {
+			return fmt.Errorf("projection: open %s: %w", j.id, err)
+		}
+		if j.stored, err = j.table.Checkpoint(ctx); err != nil {
+			return fmt.Errorf("projection: %s: checkpoint: %w", j.id, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	j.seen = j.stored
 	return j.checkStore(ctx)
 }
 
-// checkStore looks for the event that was applied last: another event in its place, or none, is another store.
+// checkStore looks for the event of the checkpoint: another event in its place, or none, is another store, or this one
+// put back to an earlier state, also if it has grown again since.
 func (j *job[E]) checkStore(ctx context.Context) error {
 	store := j.runner.Log.Store()
 	head, err := store.Head(ctx)
@@ -51,17 +57,42 @@ func (j *job[E]) checkStore(ctx context.Context) error {
 	if j.stored.Event == 0 {
 		return nil
 	}
-	q := annals.All().WithSystem()
-	for e, err := range store.Read(ctx, q, annals.After(j.stored.Event-1), annals.Limit(1)) {
-		if err != nil {
-			return fmt.Errorf("projection: %s: read position %d: %w", j.id, j.stored.Event, err)
-		}
-		// A store that no longer keeps the event gives a later one, which says nothing.
-		if e.Position == j.stored.Event && e.ID != j.stored.EventID {
-			return foreign
-		}
+	e, err := j.one(ctx, annals.After(j.stored.Event-1))
+	if err != nil {
+		return err
+	}
+	// A store that no longer keeps the event, or has lost it, gives a later one, or none, which says nothing.
+	if e.Position == j.stored.Event && e.ID != j.stored.EventID {
+		return foreign
 	}
 	return nil
+}
+
+// one is the first event of a read, of any kind; the zero event if there is none, or it is lost.
+func (j *job[E]) one(ctx context.Context, opts ...annals.ReadOption) (annals.Recorded, error) {
+	for e, err := range j.runner.Log.Store().Read(ctx, annals.All().WithSystem(), append(opts, annals.Limit(1))...) {
+		switch {
+		case errors.Is(err, annals.ErrDataLoss):
+			return annals.Recorded{}, nil
+		case err != nil:
+			return annals.Recorded{}, fmt.Errorf("projection: %s: read the event of the checkpoint: %w", j.id, err)
+		}
+		return e, nil
+	}
+	return annals.Recorded{}, nil
+}
+
+// anchor is the checkpoint with the last event that the store has up to its position: the one that was matched last may
+// lie far before, and be shared by a store that was put back to a backup.
+func (j *job[E]) anchor(ctx context.Context, at Checkpoint) (Checkpoint, error) {
+	if at.Event == at.Position {
+		return at, nil
+	}
+	e, err := j.one(ctx, annals.AsOf(at.Position), annals.Backwards())
+	if err == nil && e.Position > at.Event {
+		at.Event, at.EventID = e.Position, e.ID
+	}
+	return at, err
 }
 
 // work runs the projection to its end and gives back the claim. The end of ctx is not an error here.
@@ -169,22 +200,39 @@ func (j *job[E]) salvage(ctx context.Context, err error) error {
 	return err
 }
 
-// commit applies the events and moves the checkpoint, in one transaction.
+// commit applies the events and moves the checkpoint, in one transaction. If the views cannot do it just now it tries
+// again, from the beginning of the batch and at the checkpoint as it is stored, so that nothing is applied twice.
 func (j *job[E]) commit(ctx context.Context, events []annals.Entry[E], at Checkpoint) error {
-	b, err := j.table.Begin(ctx, j.stored.Position)
+	at, err := j.anchor(ctx, at)
 	if err != nil {
-		return fmt.Errorf("projection: %s: begin: %w", j.id, err)
+		return err
 	}
-	for _, e := range events {
-		if err := j.plan.apply(ctx, b, e); err != nil {
-			return errors.Join(err, b.Rollback())
+	inDoubt := false
+	err = j.persist(ctx, func() error {
+		b, err := j.table.Begin(ctx, j.stored.Position)
+		if inDoubt && errors.Is(err, ErrCheckpointMoved) { // by the commit that is said to have failed
+			if c, failed := j.table.Checkpoint(ctx); failed == nil && c == at {
+				return nil
+			}
 		}
+		if err != nil {
+			return fmt.Errorf("projection: %s: begin: %w", j.id, err)
+		}
+		for _, e := range events {
+			if err := j.plan.apply(ctx, b, e); err != nil {
+				return errors.Join(err, b.Rollback())
+			}
+		}
+		if err := b.Commit(ctx, at); err != nil {
+			inDoubt = true
+			return errors.Join(fmt.Errorf("projection: %s: commit: %w", j.id, err), b.Rollback())
+		}
+		return nil
+	})
+	if err == nil {
+		j.stored = at
 	}
-	if err := b.Commit(ctx, at); err != nil {
-		return errors.Join(fmt.Errorf("projection: %s: commit: %w", j.id, err), b.Rollback())
-	}
-	j.stored = at
-	return nil
+	return err
 }
 
 // announce tells those who wait that everything up to p is committed.

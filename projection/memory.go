@@ -15,6 +15,7 @@ import (
 type Memory struct {
 	progress Progress
 	writer   chan struct{} // holds a token while no batch is open
+	closing  chan struct{} // closed by Close, for those who wait for the token
 
 	mu     sync.RWMutex
 	tables map[string]*memoryTable // by name@version; guarded by mu, as is what they hold
@@ -53,7 +54,7 @@ type memoryRow struct {
 
 // NewMemory makes empty views.
 func NewMemory() *Memory {
-	m := &Memory{writer: make(chan struct{}, 1), tables: map[string]*memoryTable{}}
+	m := &Memory{writer: make(chan struct{}, 1), closing: make(chan struct{}), tables: map[string]*memoryTable{}}
 	m.writer <- struct{}{}
 	return m
 }
@@ -65,7 +66,10 @@ func (m *Memory) Progress() *Progress { return &m.progress }
 func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed = true
+	if !m.closed {
+		m.closed = true
+		close(m.closing)
+	}
 	return nil
 }
 
@@ -220,6 +224,8 @@ func compareValues(a, b any) int {
 func (t *memoryTable) Begin(ctx context.Context, at annals.Position) (Batch, error) {
 	select {
 	case <-t.views.writer:
+	case <-t.views.closing:
+		return nil, ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -24,6 +24,7 @@ type tracker struct {
 	table   int64 // the incarnation of the table that applied speaks of; 0 if none was opened yet
 	running bool
 	err     error         // what stopped it last; of no meaning while it runs
+	retries error         // what is tried again; nil if nothing is
 	changed chan struct{} // closed at the next change
 }
 
@@ -35,6 +36,8 @@ type Status struct {
 	Running bool
 	// Err is what stopped it; nil if it runs, was not started, or only ended with its context.
 	Err error
+	// Retrying is what the views failed with, while the runner waits to try again; nil if nothing is wrong.
+	Retrying error
 }
 
 func (p *Progress) locked(id string, change func(t *tracker) error) error {
@@ -91,6 +94,14 @@ func (p *Progress) dropped(id string) {
 func (p *Progress) release(id string, err error) {
 	_ = p.locked(id, func(t *tracker) error { // the change never fails
 		t.running, t.err = false, err
+		return nil
+	})
+}
+
+// retrying tells what is tried again; nobody who waits is woken for it.
+func (p *Progress) retrying(id string, err error) {
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		t.retries = err
 		return nil
 	})
 }

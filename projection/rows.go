@@ -14,7 +14,7 @@ import (
 // Rows declares a projection: one row of type V, kept as JSON, for each value of a tag. It is a value and is never
 // changed by this package; it may be shared. Its functions are called by one goroutine for each runner.
 type Rows[V, E any] struct {
-	// Name is a letter a-z, then lower-case letters, digits and "_".
+	// Name is a letter a-z, then lower-case letters, digits and "_". It does not begin with "sqlite_".
 	Name string
 	// Version tells apart what is built by different definitions of the same name: each has its own rows and checkpoint,
 	// built from the first event, beside the others. 0 is 1.
@@ -124,6 +124,9 @@ var (
 	columnNameRule = regexp.MustCompile(`^[a-z][a-zA-Z0-9_]*$`)
 )
 
+// reservedPrefix is refused by all views alike, so that what memory takes in tests a file takes, too.
+const reservedPrefix = "sqlite_"
+
 // problems gathers what is wrong with a definition.
 type problems []string
 
@@ -147,6 +150,7 @@ func (r Rows[V, E]) Shape() (Shape, error) {
 func (r Rows[V, E]) plan() (*plan[E], error) {
 	var wrong problems
 	wrong.add(!nameRule.MatchString(r.Name), "Name is %q: it has to be a letter a-z, then lower-case letters, digits and \"_\"", r.Name)
+	wrong.add(strings.HasPrefix(r.Name, reservedPrefix), "Name is %q: SQLite keeps names that begin with %q to itself", r.Name, reservedPrefix)
 	wrong.add(r.Version < 0, "Version is negative")
 	wrong.add(r.By == "", "By names no tag")
 	wrong.add(r.Apply == nil, "no Apply")

@@ -91,7 +91,7 @@ func (v *View[V]) position(ctx context.Context, t Table) (annals.Position, error
 // Status is what the projection is doing in this process.
 func (v *View[V]) Status() Status {
 	t := v.views.Progress().look(v.shape.String())
-	return Status{Applied: t.applied, Running: t.running, Err: t.err}
+	return Status{Applied: t.applied, Running: t.running, Err: t.err, Retrying: t.retries}
 }
 
 // read calls f with the table once everything up to wanted is in it, and once more if the table was dropped meanwhile:

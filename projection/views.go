@@ -20,7 +20,8 @@ type Views interface {
 	Drop(ctx context.Context, name string, version int) error
 	// Progress is the same for as long as the views are open.
 	Progress() *Progress
-	// Close ends the views: every later call fails with [ErrClosed]. It may be called again.
+	// Close ends the views: it waits for calls that are under way, and every later one fails with [ErrClosed], also those of
+	// a batch that is open, of which nothing is committed. It may be called again.
 	Close() error
 }
 
@@ -52,7 +53,8 @@ type Batch interface {
 	Put(ctx context.Context, part string, doc Document, columns []any) error
 	// Delete removes a document, if there is one.
 	Delete(ctx context.Context, part, key string) error
-	// Commit makes the batch and the checkpoint visible. After an error neither is.
+	// Commit makes the batch and the checkpoint visible. After an error neither is; if the error is an [ErrTemporary], the
+	// stored checkpoint tells whether they are after all.
 	Commit(ctx context.Context, checkpoint Checkpoint) error
 	// Rollback forgets the batch. After Commit it does nothing.
 	Rollback() error
@@ -62,8 +64,9 @@ type Batch interface {
 type Checkpoint struct {
 	// Position is that up to which every event is in the rows.
 	Position annals.Position
-	// Event and EventID are position and id of the last event that the projection's query matched, by which its store is
-	// told from another. Event is 0 if there was none yet.
+	// Event and EventID are position and id of the last event that the store had up to Position, mostly the one at Position
+	// itself, by which the store is told from another, and from one that was put back to an earlier state. Event is 0 if
+	// there was none.
 	Event   annals.Position
 	EventID annals.ID
 }

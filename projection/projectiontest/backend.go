@@ -312,3 +312,19 @@ func closed(r *rig) {
 	_, err = table.Begin(t.Context(), 0)
 	wantError(t, err, projection.ErrClosed)
 }
+
+func closedInBatch(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	b := begin(t, table, 0)
+	put(t, b, "a", "1", "x", 1)
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := table.Begin(t.Context(), 0)
+		waiting <- err
+	}()
+	must(t, r.views.Close())
+	wantError(t, <-waiting, projection.ErrClosed)
+	wantError(t, b.Commit(t.Context(), projection.Checkpoint{Position: 1}), projection.ErrClosed)
+	must(t, b.Rollback())
+}

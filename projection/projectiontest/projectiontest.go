@@ -35,6 +35,7 @@ func Run(t *testing.T, store func(t *testing.T) annals.Store, open func(t *testi
 		{"a batch whose context ended says so", batchCutOff},
 		{"a checkpoint keeps the event it stands on", checkpointKept},
 		{"closed views say so", closed},
+		{"nothing of an open batch is committed once the views are closed", closedInBatch},
 
 		{"events make rows", rowsFollow},
 		{"an event with several keys touches several rows", severalKeys},

@@ -9,25 +9,26 @@ import (
 	"github.com/annalsdb/annals/projection"
 )
 
-// batch is one transaction of the writer.
+// batch is one transaction.
 type batch struct {
 	table      *table
-	tx         *sql.Tx
+	tx         *transaction
 	statements map[string]*sql.Stmt // prepared once each; closed with the transaction
 }
 
-// Begin implements [projection.Table]. Transactions begin IMMEDIATE, so the checkpoint that is checked here is the one
-// that the commit moves, also when other processes write.
+// Begin implements [projection.Table]. It waits for other processes too, as long as ctx allows. Transactions begin
+// IMMEDIATE, so the checkpoint that is checked here is the one that the commit moves, also when other processes write.
 func (t *table) Begin(ctx context.Context, at annals.Position) (projection.Batch, error) {
-	if t.views.closed.Load() {
-		return nil, projection.ErrClosed
-	}
-	tx, err := t.views.writer.BeginTx(ctx, nil)
+	tx, err := t.views.begin(ctx, 0)
 	if err != nil {
 		return nil, t.failed(ctx, err)
 	}
 	b := &batch{table: t, tx: tx, statements: map[string]*sql.Stmt{}}
-	checkpoint, err := t.checkpoint(ctx, tx)
+	var checkpoint projection.Checkpoint
+	err = tx.do(func(tx *sql.Tx) (err error) {
+		checkpoint, err = t.checkpoint(ctx, tx)
+		return err
+	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		t.dropped.Store(true)
@@ -43,35 +44,41 @@ func (t *table) Begin(ctx context.Context, at annals.Position) (projection.Batch
 	return b, nil
 }
 
-func (b *batch) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s := b.statements[query]; s != nil {
-		return s, nil
-	}
-	s, err := b.tx.PrepareContext(ctx, query)
-	if err == nil {
-		b.statements[query] = s
-	}
-	return s, err
+// run runs a statement that is prepared once for the batch.
+func (b *batch) run(ctx context.Context, query string, f func(s *sql.Stmt) error) error {
+	err := b.tx.do(func(tx *sql.Tx) (err error) {
+		s := b.statements[query]
+		if s == nil {
+			if s, err = tx.PrepareContext(ctx, query); err != nil {
+				return err
+			}
+			b.statements[query] = s
+		}
+		return f(s)
+	})
+	return b.table.failed(ctx, err)
 }
 
 // Get implements [projection.Batch].
-func (b *batch) Get(ctx context.Context, part, key string) ([]byte, bool, error) {
-	s, err := b.prepared(ctx, b.table.parts[part].get)
-	if err != nil {
-		return nil, false, b.table.failed(ctx, err)
-	}
-	var doc []byte
-	err = s.QueryRowContext(ctx, key).Scan(&doc)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, false, nil
-	}
-	return doc, err == nil, b.table.failed(ctx, err)
+func (b *batch) Get(ctx context.Context, part, key string) (doc []byte, found bool, err error) {
+	err = b.run(ctx, b.table.parts[part].get, func(s *sql.Stmt) error {
+		err := s.QueryRowContext(ctx, key).Scan(&doc)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		found = err == nil
+		return err
+	})
+	return doc, found, err
 }
 
 // Keys implements [projection.Batch].
-func (b *batch) Keys(ctx context.Context, part, name string, value any) ([]string, error) {
+func (b *batch) Keys(ctx context.Context, part, name string, value any) (keys []string, err error) {
 	p := b.table.parts[part]
-	keys, err := column[string](ctx, b.tx, "SELECT _key FROM "+p.table+" WHERE "+quote(name)+" = ? ORDER BY _key", value)
+	err = b.tx.do(func(tx *sql.Tx) (err error) {
+		keys, err = column[string](ctx, tx, "SELECT _key FROM "+p.table+" WHERE "+quote(name)+" = ? ORDER BY _key", value)
+		return err
+	})
 	return keys, b.table.failed(ctx, err)
 }
 
@@ -87,11 +94,10 @@ func (b *batch) Delete(ctx context.Context, part, key string) error {
 }
 
 func (b *batch) exec(ctx context.Context, query string, args ...any) error {
-	s, err := b.prepared(ctx, query)
-	if err == nil {
-		_, err = s.ExecContext(ctx, args...)
-	}
-	return b.table.failed(ctx, err)
+	return b.run(ctx, query, func(s *sql.Stmt) error {
+		_, err := s.ExecContext(ctx, args...)
+		return err
+	})
 }
 
 // Commit implements [projection.Batch].
@@ -102,15 +108,10 @@ func (b *batch) Commit(ctx context.Context, c projection.Checkpoint) error {
 	}
 	err := b.exec(ctx, "UPDATE projections SET position = ?, event = ?, event_id = ? WHERE id = ?", int64(c.Position), int64(c.Event), id, b.table.id)
 	if err == nil {
-		err = b.table.failed(ctx, b.tx.Commit())
+		err = b.table.failed(ctx, b.tx.commit())
 	}
 	return err
 }
 
 // Rollback implements [projection.Batch].
-func (b *batch) Rollback() error {
-	if err := b.tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
-		return named(err)
-	}
-	return nil
-}
+func (b *batch) Rollback() error { return b.tx.rollback() }

@@ -17,7 +17,7 @@ import (
 // Sentinels to branch on with errors.Is. A full disk is annals.ErrFull, and views that were closed are
 // projection.ErrClosed.
 var (
-	// ErrLocked: another process kept the file locked for too long. Try again.
+	// ErrLocked: another process kept the file locked for too long. Try again. It is a projection.ErrTemporary.
 	ErrLocked = errors.New("sqliteviews: file is locked by another process")
 	// ErrCorrupt: the file is damaged. Rows are made of events: delete the file, and the projections are built anew.
 	ErrCorrupt = errors.New("sqliteviews: file is damaged")
@@ -37,6 +37,13 @@ func cutOff(ctx context.Context, err error) error {
 	return err
 }
 
+// temporaryError is a projection.ErrTemporary too.
+type temporaryError struct{ error }
+
+func (e temporaryError) Unwrap() error { return e.error }
+
+func (e temporaryError) Is(target error) bool { return target == projection.ErrTemporary }
+
 // named gives an error of SQLite its name, so that callers can branch on it.
 func named(err error) error {
 	if err == nil {
@@ -51,11 +58,13 @@ func named(err error) error {
 	}
 	switch e.Code() & primaryCode {
 	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
-		return fmt.Errorf("%w: %w", ErrLocked, err)
+		return temporaryError{fmt.Errorf("%w: %w", ErrLocked, err)}
+	case lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN:
+		return temporaryError{err}
 	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB:
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	case lib.SQLITE_FULL:
-		return fmt.Errorf("%w: %w", annals.ErrFull, err)
+		return temporaryError{fmt.Errorf("%w: %w", annals.ErrFull, err)}
 	}
 	return err
 }

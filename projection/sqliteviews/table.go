@@ -97,7 +97,7 @@ func (t *table) failed(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if t.views.closed.Load() {
+	if errors.Is(err, projection.ErrClosed) || t.views.isClosed() {
 		return projection.ErrClosed
 	}
 	if ctx.Err() == nil && !t.isThere(ctx) {
@@ -108,7 +108,9 @@ func (t *table) failed(ctx context.Context, err error) error {
 
 func (t *table) isThere(ctx context.Context) bool {
 	var one int
-	err := t.views.readers.QueryRowContext(ctx, "SELECT 1 FROM projections WHERE id = ?", t.id).Scan(&one)
+	err := t.views.use(func() error {
+		return t.views.readers.QueryRowContext(ctx, "SELECT 1 FROM projections WHERE id = ?", t.id).Scan(&one)
+	})
 	gone := errors.Is(err, sql.ErrNoRows)
 	if gone {
 		t.dropped.Store(true)
@@ -121,7 +123,11 @@ func (t *table) Incarnation() int64 { return t.id }
 
 // Checkpoint implements [projection.Table].
 func (t *table) Checkpoint(ctx context.Context) (projection.Checkpoint, error) {
-	c, err := t.checkpoint(ctx, t.views.readers)
+	var c projection.Checkpoint
+	err := t.views.use(func() (err error) {
+		c, err = t.checkpoint(ctx, t.views.readers)
+		return err
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		t.dropped.Store(true)
 		return c, projection.ErrReset
@@ -149,7 +155,9 @@ func (t *table) checkpoint(ctx context.Context, from querier) (projection.Checkp
 func (t *table) Get(ctx context.Context, key string) ([]byte, bool, error) {
 	var there bool
 	var doc []byte
-	err := t.views.readers.QueryRowContext(ctx, t.parts[""].read, t.id, key).Scan(&there, &doc)
+	err := t.views.use(func() error {
+		return t.views.readers.QueryRowContext(ctx, t.parts[""].read, t.id, key).Scan(&there, &doc)
+	})
 	if err == nil && !there {
 		t.dropped.Store(true)
 		return nil, false, projection.ErrReset
@@ -163,7 +171,11 @@ func (t *table) List(ctx context.Context, s projection.Selection) ([]projection.
 	if err != nil {
 		return nil, err
 	}
-	docs, err := t.rows(ctx, query, args)
+	var docs []projection.Document
+	err = t.views.use(func() (err error) {
+		docs, err = t.rows(ctx, query, args)
+		return err
+	})
 	if err != nil {
 		return nil, t.failed(ctx, err)
 	}

@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/annalsdb/annals/projection"
 )
@@ -27,10 +27,20 @@ const (
 type Views struct {
 	progress projection.Progress
 	path     string
-	// writer has one connection, so batches wait for each other here, bounded by their contexts, and not in SQLite.
+	// writer has one connection, which is used by who has the turn.
 	writer  *sql.DB
 	readers *sql.DB
-	closed  atomic.Bool
+
+	turn chan struct{} // holds a token while there is a transaction, or one is being begun
+	// leftUntil is until when the lock is left to other processes. It is used by who has the turn.
+	leftUntil time.Time
+	// underWay is the transaction; nil if there is none. It is written by who has the turn, under use, and by Close.
+	underWay *transaction
+
+	closing    chan struct{} // closed once Close was called
+	closeOnce  sync.Once
+	closeErr   error        // written once, by Close
+	statements sync.RWMutex // held for reading while a statement is under way; Close takes it, and so waits for all
 
 	mu     sync.Mutex
 	tables map[string]*table // by name@version; guarded by mu
@@ -43,11 +53,17 @@ type Views struct {
 // lose the transactions committed last, whole and in order. Since each holds rows and checkpoint together, the runner
 // applies those events again; only their order of appearance on disk is relaxed, never the checkpoint's truth.
 func Open(ctx context.Context, path string) (*Views, error) {
-	v := &Views{path: path, tables: map[string]*table{}}
-	if err := v.open(ctx); err != nil {
-		return nil, fmt.Errorf("sqliteviews: open %s: %w", path, errors.Join(named(err), v.Close()))
+	for start := time.Now(); ; {
+		v := &Views{path: path, turn: make(chan struct{}, 1), closing: make(chan struct{}), tables: map[string]*table{}}
+		err := named(v.open(ctx))
+		if err == nil {
+			return v, nil
+		}
+		again := errors.Is(err, ErrLocked) && time.Since(start) < busyMax && v.sleep(ctx, lockedPoll) == nil
+		if err = errors.Join(err, v.Close()); !again {
+			return nil, fmt.Errorf("sqliteviews: open %s: %w", path, err)
+		}
 	}
-	return v, nil
 }
 
 func (v *Views) open(ctx context.Context) error {
@@ -63,24 +79,29 @@ func (v *Views) open(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if v.readers, err = sql.Open("sqlite", dsn(path, "_pragma=query_only(1)")); err != nil {
+	if v.readers, err = sql.Open("sqlite", dsn(path, busyMax, "_pragma=query_only(1)")); err != nil {
 		return err
 	}
 	v.readers.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 	// Before anything is written: to enter WAL mode would change a file that is not ours.
-	if _, err := isOurs(ctx, v.readers); err != nil {
+	ours, err := isOurs(ctx, v.readers)
+	if err != nil {
 		return err
 	}
-	if v.writer, err = sql.Open("sqlite", dsn(path, "_txlock=immediate", "_pragma=journal_mode(WAL)")); err != nil {
+	if v.writer, err = sql.Open("sqlite", dsn(path, 0, "_txlock=immediate", "_pragma=journal_mode(WAL)")); err != nil {
 		return err
 	}
 	v.writer.SetMaxOpenConns(1)
+	if ours { // and whoever writes it just now need not be waited for
+		return nil
+	}
 	return v.prepare(ctx)
 }
 
-func dsn(path string, options ...string) string {
+// dsn names the file. Busy is how long SQLite itself waits for locks.
+func dsn(path string, busy time.Duration, options ...string) string {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path)}
-	options = append(options, "_pragma=busy_timeout(5000)", "_pragma=synchronous(NORMAL)")
+	options = append(options, fmt.Sprintf("_pragma=busy_timeout(%d)", busy.Milliseconds()), "_pragma=synchronous(NORMAL)")
 	return u.String() + "?" + strings.Join(options, "&")
 }
 
@@ -116,12 +137,17 @@ func isOurs(ctx context.Context, from querier) (bool, error) {
 
 // prepare makes the catalog in an empty file.
 func (v *Views) prepare(ctx context.Context) error {
-	tx, err := v.writer.BeginTx(ctx, nil)
+	t, err := v.begin(ctx, busyMax)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	if ours, err := isOurs(ctx, tx); ours || err != nil {
+	defer func() { _ = t.rollback() }() // does nothing after commit
+	var ours bool
+	err = t.do(func(tx *sql.Tx) (err error) {
+		ours, err = isOurs(ctx, tx)
+		return err
+	})
+	if ours || err != nil {
 		return err
 	}
 	for _, statement := range []string{
@@ -129,22 +155,30 @@ func (v *Views) prepare(ctx context.Context) error {
 		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
 		fmt.Sprintf("PRAGMA user_version = %d", formatVersion),
 	} {
-		if _, err := tx.ExecContext(ctx, statement); err != nil {
+		if err := t.exec(ctx, statement); err != nil {
 			return err
 		}
 	}
-	return tx.Commit()
+	return t.commit()
 }
 
 // Progress implements [projection.Views].
 func (v *Views) Progress() *projection.Progress { return &v.progress }
 
-// Close implements [projection.Views]. It waits for statements that are under way.
+// Close implements [projection.Views].
 func (v *Views) Close() error {
-	if v.closed.Swap(true) {
-		return nil
-	}
+	v.closeOnce.Do(func() { v.closeErr = v.close() })
+	return v.closeErr
+}
+
+func (v *Views) close() error {
+	close(v.closing)
+	v.statements.Lock()
+	defer v.statements.Unlock()
 	var errs []error
+	if v.underWay != nil {
+		errs = append(errs, v.underWay.rollbackLocked())
+	}
 	for _, db := range []*sql.DB{v.readers, v.writer} { // the writer last, for it tidies the WAL away
 		if db != nil {
 			errs = append(errs, named(db.Close()))
@@ -153,9 +187,28 @@ func (v *Views) Close() error {
 	return errors.Join(errs...)
 }
 
+func (v *Views) isClosed() bool {
+	select {
+	case <-v.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// use runs f, which runs statements, unless the views are closed. Close waits for it. It must not be called by f.
+func (v *Views) use(f func() error) error {
+	v.statements.RLock()
+	defer v.statements.RUnlock()
+	if v.isClosed() {
+		return projection.ErrClosed
+	}
+	return f()
+}
+
 // Table implements [projection.Views].
 func (v *Views) Table(ctx context.Context, shape projection.Shape) (projection.Table, error) {
-	if v.closed.Load() {
+	if v.isClosed() {
 		return nil, projection.ErrClosed
 	}
 	if t := v.known(shape.String()); t != nil && !t.dropped.Load() {
@@ -164,7 +217,11 @@ func (v *Views) Table(ctx context.Context, shape projection.Shape) (projection.T
 		}
 		return t, nil
 	}
-	t, err := v.find(ctx, v.readers, shape)
+	var t *table
+	err := v.use(func() (err error) {
+		t, err = v.find(ctx, v.readers, shape)
+		return err
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		t, err = v.create(ctx, shape)
 	}
@@ -206,15 +263,26 @@ func (v *Views) find(ctx context.Context, from querier, shape projection.Shape) 
 
 // create makes the tables, unless somebody else was quicker.
 func (v *Views) create(ctx context.Context, shape projection.Shape) (*table, error) {
-	tx, err := v.writer.BeginTx(ctx, nil)
+	t, err := v.begin(ctx, busyMax)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	t, err := v.find(ctx, tx, shape)
-	if !errors.Is(err, sql.ErrNoRows) {
-		return t, err
+	defer func() { _ = t.rollback() }() // does nothing after commit
+	var made *table
+	err = t.do(func(tx *sql.Tx) (err error) {
+		made, err = v.find(ctx, tx, shape)
+		if errors.Is(err, sql.ErrNoRows) {
+			made, err = v.createIn(ctx, tx, shape)
+		}
+		return err
+	})
+	if err == nil {
+		err = t.commit()
 	}
+	return made, err
+}
+
+func (v *Views) createIn(ctx context.Context, tx *sql.Tx, shape projection.Shape) (*table, error) {
 	result, err := tx.ExecContext(ctx, "INSERT INTO projections (name, version, fingerprint) VALUES (?, ?, ?)", shape.Name, shape.Version, shape.Fingerprint)
 	if err != nil {
 		return nil, err
@@ -230,12 +298,12 @@ func (v *Views) create(ctx context.Context, shape projection.Shape) (*table, err
 			}
 		}
 	}
-	return newTable(v, id, shape.Fingerprint, shape), tx.Commit()
+	return newTable(v, id, shape.Fingerprint, shape), nil
 }
 
 // Drop implements [projection.Views].
 func (v *Views) Drop(ctx context.Context, name string, version int) error {
-	if v.closed.Load() {
+	if v.isClosed() {
 		return projection.ErrClosed
 	}
 	if err := v.drop(ctx, name, version); err != nil {
@@ -248,11 +316,18 @@ func (v *Views) Drop(ctx context.Context, name string, version int) error {
 }
 
 func (v *Views) drop(ctx context.Context, name string, version int) error {
-	tx, err := v.writer.BeginTx(ctx, nil)
+	t, err := v.begin(ctx, busyMax)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	defer func() { _ = t.rollback() }() // does nothing after commit
+	if err := t.do(func(tx *sql.Tx) error { return dropIn(ctx, tx, name, version) }); err != nil {
+		return err
+	}
+	return t.commit()
+}
+
+func dropIn(ctx context.Context, tx *sql.Tx, name string, version int) error {
 	own := tableName(name, version, "")
 	tables, err := column[string](ctx, tx, "SELECT name FROM sqlite_master WHERE type = 'table' AND (name = ? OR substr(name, 1, ?) = ?)",
 		own, len(own)+1, own+"/")
@@ -264,8 +339,6 @@ func (v *Views) drop(ctx context.Context, name string, version int) error {
 			return err
 		}
 	}
-	if _, err := tx.ExecContext(ctx, "DELETE FROM projections WHERE name = ? AND version = ?", name, version); err != nil {
-		return err
-	}
-	return tx.Commit()
+	_, err = tx.ExecContext(ctx, "DELETE FROM projections WHERE name = ? AND version = ?", name, version)
+	return err
 }
