@@ -166,13 +166,15 @@ func (d *dev) tellDemo(ctx context.Context) (err error) {
 // URL is where the service is to be reached.
 func (d *dev) URL() string { return "http://" + d.listener.Addr().String() }
 
-// Run serves until ctx ends, lets requests finish, and answers nil; or until something fails.
+// Run serves until ctx ends, lets requests finish, save those that only wait, and answers nil; or until something fails.
 func (d *dev) Run(ctx context.Context) error {
 	// The read model outlives ctx, for the requests that are let finish may wait for it.
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	stopping, cut := context.WithCancel(ctx)
+	defer cut()
 	server := &http.Server{
-		Handler: d.service.Handler(), ReadHeaderTimeout: readHeaderTimeout, ErrorLog: slog.NewLogLogger(d.logger.Handler(), slog.LevelWarn),
+		Handler: d.handler(stopping, bodyTimeout), ReadHeaderTimeout: readHeaderTimeout, ErrorLog: slog.NewLogLogger(d.logger.Handler(), slog.LevelWarn),
 	}
 	greeting, hush := context.WithCancel(ctx)
 	defer hush()
@@ -196,6 +198,7 @@ func (d *dev) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	hush()
+	cut()
 	d.shutdown(ctx, server)
 	stop()
 	running.Wait()
@@ -203,6 +206,11 @@ func (d *dev) Run(ctx context.Context) error {
 		err = fmt.Errorf("%s: %w", d.storeDir(), err)
 	}
 	return err
+}
+
+// handler is the service, for clients that wait or send for too long.
+func (d *dev) handler(stopping context.Context, bodyMax time.Duration) http.Handler {
+	return cutWaits(stopping, limitBodies(bodyMax, d.service.Handler()))
 }
 
 // shutdown lets requests finish, for a while.
