@@ -90,15 +90,18 @@ func bareSyncs(b *testing.B, dir string) float64 {
 	return syncs / time.Since(start).Seconds()
 }
 
-// BenchmarkReplay reads the whole log, whose events have 256 bytes, a stream and a tag.
-func BenchmarkReplay(b *testing.B) {
-	const events, batch = 200_000, 1000
-	s, err := disk.Open(b.Context(), b.TempDir())
+// storedEvents is how many events are read again.
+const storedEvents = 200_000
+
+// fill makes a store of events of 256 bytes, each with one of 5,000 streams and a tag, in appends of 1,000.
+func fill(b *testing.B, dir string) *disk.Store {
+	b.Helper()
+	s, err := disk.Open(b.Context(), dir)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
-	for i := range events / batch {
+	const batch = 1000
+	for i := range storedEvents / batch {
 		es := make([]annals.Event, batch)
 		for j := range es {
 			es[j] = annals.Event{Type: "Measured", Stream: fmt.Sprint("s-", (i*batch+j)%5000), Tags: []string{"x:1"}, Data: make([]byte, payloadBytes)}
@@ -107,10 +110,48 @@ func BenchmarkReplay(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	return s
+}
+
+// BenchmarkOpen opens a closed store, which verifies every frame and makes the index anew, and tells what that takes of
+// memory.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	if err := fill(b, dir).Close(); err != nil {
+		b.Fatal(err)
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, opened := heap(), uint64(0)
+	b.ResetTimer()
+	for range b.N {
+		s, err := disk.Open(b.Context(), dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		opened = heap()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(storedEvents*b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(opened-before)/storedEvents, "index-B/event")
+}
+
+// BenchmarkReplay reads the whole log.
+func BenchmarkReplay(b *testing.B) {
+	s := fill(b, b.TempDir())
+	defer s.Close()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	allocs, n := m.Mallocs, 0
-	b.SetBytes(events * payloadBytes)
+	b.SetBytes(storedEvents * payloadBytes)
 	for b.Loop() {
 		for _, err := range s.Read(b.Context(), annals.All()) {
 			if err != nil {

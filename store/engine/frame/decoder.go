@@ -36,32 +36,51 @@ func NewDecoder(store StoreID, many bool) *Decoder {
 }
 
 // Decode is [DecodeRecord] for a record that shares no memory with b.
-func (d *Decoder) Decode(b []byte) (Record, int, error) {
+func (d *Decoder) Decode(b []byte) (r Record, size int, err error) {
+	size, err = d.DecodeInto(&r, b)
+	return r, size, err
+}
+
+// DecodeInto is [Decoder.Decode] for a record that is given, which saves copies of it. It is overwritten whole, also if an error
+// is returned; then it is zero but for the kind of one that may be skipped.
+func (d *Decoder) DecodeInto(r *Record, b []byte) (int, error) {
+	size, err := d.decode(r, b)
+	switch {
+	case size == 0:
+		*r = Record{}
+	case err != nil:
+		*r = Record{Kind: r.Kind}
+	}
+	return size, err
+}
+
+// decode gives the size 0 if the record is not to be looked at.
+func (d *Decoder) decode(r *Record, b []byte) (int, error) {
 	size, err := RecordSize(b)
 	if err != nil {
-		return Record{}, 0, err
+		return 0, err
 	}
 	b = b[:size]
 	le := binary.LittleEndian
 	if le.Uint32(b[4:]) != seededCRC(d.seed, b) {
-		return Record{}, 0, fmt.Errorf("record: %w", ErrChecksum)
+		return 0, fmt.Errorf("record: %w", ErrChecksum)
 	}
-	r := Record{Kind: Kind(b[64]), Flags: b[65], Blind: [16]byte(b[48:64])}
+	*r = Record{Kind: Kind(b[64]), Flags: b[65], Blind: [16]byte(b[48:64])}
 	if err := r.Kind.known(); err != nil {
-		return Record{Kind: r.Kind}, size, err
+		return size, err
 	}
 	r.ID = annals.ID(b[32:48])
 	r.Position = annals.Position(le.Uint64(b[8:]))
 	r.Revision = annals.Revision(le.Uint64(b[16:]))
 	r.Time = time.Unix(0, int64(le.Uint64(b[24:]))).UTC()
 	r.Version = max(le.Uint16(b[86:]), 1)
-	if err := d.fields(&r, b); err != nil {
-		return Record{}, 0, err
+	if err := d.fields(r, b); err != nil {
+		return 0, err
 	}
 	if err := r.check(b[66]); err != nil {
-		return Record{}, 0, err
+		return 0, err
 	}
-	return r, size, nil
+	return size, nil
 }
 
 // fields cuts the variable part of a record out of one copy of it: names first, then metadata, then data.

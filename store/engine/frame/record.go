@@ -148,15 +148,20 @@ func recordCRC(record []byte, store StoreID) uint32 {
 
 // crcSeed is crc32.Update(0, castagnoli, store[:4]), which would put the id on the heap, once for each record.
 func crcSeed(store StoreID) uint32 {
-	crc := ^uint32(0)
-	for _, b := range store[:4] {
+	return fewCRC(0, store[0], store[1], store[2], store[3])
+}
+
+// fewCRC is crc32.Update for so few bytes that a call would take longer.
+func fewCRC(crc uint32, bytes ...byte) uint32 {
+	crc = ^crc
+	for _, b := range bytes {
 		crc = castagnoli[byte(crc)^b] ^ crc>>8
 	}
 	return ^crc
 }
 
 func seededCRC(seed uint32, record []byte) uint32 {
-	return crc32.Update(crc32.Update(seed, castagnoli, record[:4]), castagnoli, record[8:])
+	return crc32.Update(fewCRC(seed, record[:4]...), castagnoli, record[8:])
 }
 
 // RecordSize is the size of the record that begins b, checked against its bounds and against the length of b.

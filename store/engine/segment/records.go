@@ -131,6 +131,7 @@ func (d *Dir) Scan(ctx context.Context, after, upto annals.Position) iter.Seq2[f
 // scan yields the records of one segment.
 func (d *Dir) scan(ctx context.Context, v *view, decoder *frame.Decoder, p, last annals.Position, yield func(frame.Record, error) bool) bool {
 	w := &window{f: v.file, limit: v.end}
+	var r frame.Record
 	for ; p <= last; p++ {
 		off := v.record(p)
 		if p%endedEvery == 0 {
@@ -139,7 +140,7 @@ func (d *Dir) scan(ctx context.Context, v *view, decoder *frame.Decoder, p, last
 				return false
 			}
 		}
-		r, err := recordAt(w, off, decoder)
+		err := recordAt(&r, w, off, decoder)
 		if err == nil && r.Position != p {
 			err = fmt.Errorf("%w: the record of position %d", errDamaged, r.Position)
 		}
@@ -157,21 +158,21 @@ func (d *Dir) scan(ctx context.Context, v *view, decoder *frame.Decoder, p, last
 // endedEvery is after how many records a scan looks at its context.
 const endedEvery = 64
 
-func recordAt(w *window, off int64, decoder *frame.Decoder) (frame.Record, error) {
+func recordAt(r *frame.Record, w *window, off int64, decoder *frame.Decoder) error {
 	if off == 0 {
-		return frame.Record{}, errLost
+		return errLost
 	}
 	b, err := w.at(off, frame.RecordHeaderBytes)
 	if err != nil {
-		return frame.Record{}, err
+		return err
 	}
 	size := int(binary.LittleEndian.Uint32(b))
 	if size > frame.RecordBytesMax {
-		return frame.Record{}, damaged("a record of %d bytes", size)
+		return damaged("a record of %d bytes", size)
 	}
 	if b, err = w.at(off, max(size, frame.RecordHeaderBytes)); err != nil {
-		return frame.Record{}, err
+		return err
 	}
-	r, _, err := decoder.Decode(b)
-	return r, err
+	_, err = decoder.DecodeInto(r, b)
+	return err
 }
