@@ -20,7 +20,13 @@ func syncFile(f *os.File) error {
 }
 
 func dropCache(f *os.File) error {
-	return control(f, "fadvise", func(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED) })
+	return control(f, "fadvise", func(fd int) error {
+		err := unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return nil
+		}
+		return err
+	})
 }
 
 func control(f *os.File, op string, call func(fd int) error) error {

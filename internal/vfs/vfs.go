@@ -78,7 +78,8 @@ type File interface {
 	// Sync makes the bytes and the size durable, not necessarily the time stamps. Once it has failed nothing is known of
 	// the bytes written before, and to call it again tells nothing about them.
 	Sync() error
-	// DropCache asks that what is read next comes from the device. It is a wish: the caller cannot rely on it.
+	// DropCache lets go of what is cached and durable, so that what is read next comes from the device. Where the system
+	// has no such call it does nothing. An error means that what is read may still come from the cache.
 	DropCache() error
 	io.Closer
 }
