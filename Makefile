@@ -42,8 +42,8 @@ check: vet lint race ## the fast loop: vet, lint, tests
 
 test: deps vet lint exact race ## install what is needed and run everything; CI runs this
 
-long: ## many more crashes than `make test` has time for: about five minutes
-	go test -count=1 -timeout=60m ./store/engine/segment -run=TestALogSurvivesCrashesAtAnyMoment -histories=100000 -v
+long: ## many more crashes than `make test` has time for: about six minutes
+	go test -count=1 -timeout=60m ./store/engine/segment -run=TestALogSurvivesCrashesAtAnyMoment -histories=30000 -v
 
 bench: ## appends and replay of the embedded store, beside bare fdatasyncs of the same directory
 	go test ./store/disk -run='^$$' -bench=. -benchtime=3s -count=5
