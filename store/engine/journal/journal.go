@@ -67,6 +67,6 @@ type Records interface {
 type Identity struct {
 	Store       frame.StoreID
 	Incarnation uint32
-	// HashSeed is secret and random: it keys the hashes of the index.
+	// HashSeed is secret and random: it is there for the hashes of an index on disk, and nothing uses it yet.
 	HashSeed [16]byte
 }
