@@ -2,6 +2,7 @@ package annals
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -123,6 +124,17 @@ func (q Query) Items() []Item {
 		items[i] = it.clone()
 	}
 	return items
+}
+
+// Each yields the alternatives of q without copying them, for planners. They must not be changed.
+func (q Query) Each() iter.Seq[*Item] {
+	return func(yield func(*Item) bool) {
+		for i := range q.items {
+			if !yield(&q.items[i]) {
+				return
+			}
+		}
+	}
 }
 
 // IncludesSystem reports whether [Query.WithSystem] was said.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
+	"github.com/annalsdb/annals/store/engine/index"
 )
 
 // roundsMax is how often an append begins again because something came between phase 1 and the sequencer, before it
@@ -46,24 +47,37 @@ func (s *Store) append(ctx context.Context, events []annals.Event, conds []annal
 
 // attempt is phase 1 and, if that finds nothing against it, the sequencer.
 func (s *Store) attempt(ctx context.Context, r *request) verdict {
-	phase1 := evaluation{store: s, head: s.index.visible()}
-	receipt, known, err := phase1.known(ctx, r)
-	if err == nil && !known {
-		err = phase1.check(ctx, r.conds)
-	}
-	switch {
-	case err != nil:
-		return verdict{err: s.rejection(ctx, err)}
-	case known:
-		return verdict{receipt: receipt}
-	case len(r.events) == 0:
-		return verdict{receipt: annals.Receipt{Head: annals.Position(phase1.head), Revision: annals.NoRevision}}
+	if v, rejected := s.phase1(ctx, r); rejected {
+		return v
 	}
 	if err := s.encode(r); err != nil {
 		return verdict{err: err}
 	}
-	r.checked = phase1.head
 	return s.submit(ctx, r)
+}
+
+// phase1 looks at everything that is visible. It is true if that decides the append.
+func (s *Store) phase1(ctx context.Context, r *request) (verdict, bool) {
+	view := s.index.View()
+	defer view.Release()
+	e := evaluation{store: s, view: view, ctx: ctx}
+	receipt, known, err := e.known(r)
+	if err == nil && !known {
+		err = e.check(r)
+	}
+	if err == nil && !known {
+		err = e.findBases(r)
+	}
+	switch {
+	case err != nil:
+		return verdict{err: s.rejection(ctx, err)}, true
+	case known:
+		return verdict{receipt: receipt}, true
+	case len(r.events) == 0:
+		return verdict{receipt: annals.Receipt{Head: annals.Position(view.Head()), Revision: annals.NoRevision}}, true
+	}
+	r.checked = view.Head()
+	return verdict{}, false
 }
 
 // request is an append on its way. The caller's goroutine owns it until it is submitted; what the sequencer reads
@@ -72,15 +86,16 @@ type request struct {
 	// events are canonical. Data and metadata belong to the caller and are looked at on its goroutine only.
 	events []annals.Event
 	makes  []bool // for which events the id was made here; nil if for none
-	conds  []annals.Condition
+	keys   []index.Keys
+	conds  []condition
 
 	records []byte // the encoded events, without place, back to back
 	ends    []int  // where each record ends
 	hashes  [][32]byte
-	checked uint64 // the head at which phase 1 found nothing against it
+	checked uint64            // the head at which phase 1 found nothing against it
+	bases   []annals.Revision // of each event's stream the last revision at that head
 
-	first     uint64 // its place, once packed
-	revisions []annals.Revision
+	first uint64 // its place, once packed; the revisions are in the keys
 
 	// state is guarded by the sequencer's lock.
 	state   state
@@ -120,7 +135,16 @@ func (r *request) givenID(i int) annals.ID {
 
 // prepare makes the request that keeps nothing of the caller's but data and metadata.
 func (s *Store) prepare(events []annals.Event, conds []annals.Condition) (*request, error) {
-	r := &request{events: make([]annals.Event, len(events)), conds: slices.Clone(conds)}
+	hasher := s.index.Hasher()
+	r := &request{
+		events: make([]annals.Event, len(events)), keys: make([]index.Keys, len(events)),
+		conds: newConditions(hasher, conds), bases: make([]annals.Revision, len(events)),
+	}
+	most := 0
+	for i := range events {
+		most += index.KeysMost(&events[i])
+	}
+	terms := make([]index.Term, 0, most)
 	for i, e := range events {
 		if !slices.IsSorted(e.Tags) {
 			e = e.Canonical()
@@ -140,6 +164,7 @@ func (s *Store) prepare(events []annals.Event, conds []annals.Condition) (*reque
 			r.makes[i] = true
 		}
 		r.events[i] = e
+		r.keys[i], terms = hasher.Keys(&r.events[i], terms)
 	}
 	return r, nil
 }
@@ -154,7 +179,6 @@ func (s *Store) encode(r *request) error {
 		return &annals.OutcomeError{Cause: err}
 	}
 	r.ends, r.hashes = make([]int, len(r.events)), make([][32]byte, len(r.events))
-	r.revisions = make([]annals.Revision, len(r.events))
 	for i := range r.events {
 		e := &r.events[i]
 		flags := uint8(0)
@@ -188,8 +212,8 @@ func (r *request) receipt(h *frame.Header) annals.Receipt {
 	receipt := annals.Receipt{First: annals.Position(r.first), Revision: annals.NoRevision, Time: h.Time}
 	receipt.Last = receipt.First + annals.Position(len(r.events)) - 1
 	receipt.Head = receipt.Last
-	for _, revision := range r.revisions {
-		if revision != annals.NoRevision {
+	for i := range r.keys {
+		if revision := r.keys[i].Revision; revision != annals.NoRevision {
 			receipt.Revision = revision
 		}
 	}

@@ -43,19 +43,21 @@ func (s *Store) commit(ctx context.Context, batch []*request) bool {
 // pack is phase 2, and builds the frame.
 func (s *Store) pack(batch []*request) (p pending, again []*request) {
 	q := &s.sequencer
-	head := s.index.visible() // only the holder of the baton moves it
+	head := s.index.Head() // only the holder of the baton moves it
 	q.delta.reset(head + 1)
+	memory := s.index.Memory()
 	for _, r := range batch {
 		switch {
-		case s.index.affects(r, r.checked, head):
+		case r.affectedSince(memory):
 			again = append(again, r)
 		case q.delta.affects(r):
 			p.parked = append(p.parked, r)
 		default:
-			q.delta.stage(r, s.index)
+			q.delta.stage(r, memory)
 			p.staged = append(p.staged, r)
 		}
 	}
+	memory.Release()
 	if len(p.staged) == 0 {
 		return p, again
 	}
@@ -65,7 +67,7 @@ func (s *Store) pack(batch []*request) (p pending, again []*request) {
 	}, q.buf)
 	for _, r := range p.staged {
 		for i := range r.events {
-			b.Add(r.record(i), r.hashes[i], r.revisions[i])
+			b.Add(r.record(i), r.hashes[i], r.keys[i].Revision)
 		}
 	}
 	p.bytes, p.header = b.Finish()
@@ -123,7 +125,10 @@ func (s *Store) settle(ctx context.Context, p pending, err error) bool {
 // publish makes a durable frame visible, and then acknowledges it.
 func (s *Store) publish(p pending) {
 	q := &s.sequencer
-	s.index.publish(q.delta.entries, &p.header)
+	for _, r := range p.staged {
+		s.index.Add(r.keys, r.first)
+	}
+	s.index.Advance(&p.header)
 	q.end.ref, q.end.time, q.end.written = p.header.Ref(), p.header.Time, p.header.Epoch
 	s.acknowledge(p)
 }

@@ -41,6 +41,10 @@ type Config struct {
 	// QueueAppends and QueueBytes bound what waits for the sequencer; once that much waits, appends are
 	// [annals.ErrOverloaded]. By default 4,096 and 64 MiB.
 	QueueAppends, QueueBytes int
+	// EpochEvents is how many events the index keeps in memory before it writes them to a run. By default 65,536.
+	EpochEvents int
+
+	plan planChoice
 }
 
 const (

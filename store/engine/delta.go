@@ -2,25 +2,19 @@ package engine
 
 import (
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/index"
 )
 
-// delta is the events of the frame that is being packed, with exact keys: an index like that of the log, private to
-// the sequencer and made only as far as it is asked for, since an append alone in its frame asks for nothing.
+// delta is the events of the frame that is being packed, with exact keys. It is private to the sequencer, and indexed only as
+// far as it is asked for, since an append alone in its frame asks for nothing.
 type delta struct {
-	first     uint64 // the position of the first entry
-	entries   []entry
+	first     uint64 // the position of the first event
+	count     int
+	staged    []*request
 	revisions map[string]annals.Revision // the last of each stream that the frame touches
 
-	ids     map[idKey]struct{} // of the first idCount entries
-	idCount int
-	index   *index // of the first count entries
-	count   int
-}
-
-// idKey is what makes an append idempotent.
-type idKey struct {
-	stream string
-	id     annals.ID
+	index   index.Delta // of the first indexed requests
+	indexed int
 }
 
 // deltaEventsMax is the largest delta whose memory is kept for the next frame: to clear a map takes as long as it ever
@@ -32,82 +26,79 @@ func (d *delta) reset(first uint64) {
 	d.forget()
 	d.first = first
 	if d.revisions == nil {
-		d.revisions, d.ids = map[string]annals.Revision{}, map[idKey]struct{}{}
+		d.revisions = map[string]annals.Revision{}
 	}
 }
 
 // forget lets go of the events: their data is the callers'.
 func (d *delta) forget() {
-	if len(d.entries) > deltaEventsMax {
+	if d.count > deltaEventsMax {
 		*d = delta{}
 		return
 	}
-	clear(d.entries)
-	d.entries = d.entries[:0]
-	d.index, d.count, d.idCount = nil, 0, 0
+	clear(d.staged)
+	d.staged = d.staged[:0]
+	d.count, d.indexed = 0, 0
 	clear(d.revisions)
-	clear(d.ids)
 }
 
-func (d *delta) tip() uint64 { return d.first + uint64(len(d.entries)) - 1 }
+func (d *delta) tip() uint64 { return d.first + uint64(d.count) - 1 }
 
 // stage gives the events of r the next places.
-func (d *delta) stage(r *request, x *index) {
+func (d *delta) stage(r *request, m index.Memory) {
 	r.first = d.tip() + 1
-	for i := range r.events {
-		e := &r.events[i]
-		r.revisions[i] = d.next(e.Stream, x)
-		d.entries = append(d.entries, entry{event: e, revision: r.revisions[i]})
+	for i := range r.keys {
+		r.keys[i].Revision = d.next(r, i, m)
 	}
+	d.staged = append(d.staged, r)
+	d.count += len(r.events)
 }
 
-// next is the revision of the next event in a stream.
-func (d *delta) next(stream string, x *index) annals.Revision {
-	if stream == "" {
+// next is the revision of the event i of r in its stream.
+func (d *delta) next(r *request, i int, m index.Memory) annals.Revision {
+	k := &r.keys[i]
+	if k.Stream == "" {
 		return annals.NoRevision
 	}
-	last, exists := d.revisions[stream]
+	last, exists := d.revisions[k.Stream]
 	if !exists {
-		last, exists = x.last(stream, d.first-1)
+		last, exists = m.Latest(k.Stream, k.StreamTerm())
 	}
-	next := annals.Revision(0)
-	if exists {
-		next = last + 1
+	if !exists {
+		last = r.bases[i]
 	}
-	d.revisions[stream] = next
+	next := last + 1 // of a stream that has no event, too: NoRevision + 1 is 0
+	d.revisions[k.Stream] = next
 	return next
 }
 
 // affects reports whether an event that is staged may change what was found for r before.
 func (d *delta) affects(r *request) bool {
-	if len(d.entries) == 0 {
+	if d.count == 0 {
 		return false
 	}
 	for i := range r.events {
-		if r.made(i) {
-			continue
-		}
-		if _, staged := d.stagedIDs()[idKey{r.events[i].Stream, r.events[i].ID}]; staged {
+		if !r.made(i) && d.recent().HasID(&r.keys[i]) {
 			return true
 		}
 	}
-	return len(r.conds) > 0 && d.staged().affectsConditions(r.conds, d.first-1, d.tip())
+	for i := range r.conds {
+		if r.conds[i].affectedByFrame(d) {
+			return true
+		}
+	}
+	return false
 }
 
-func (d *delta) stagedIDs() map[idKey]struct{} {
-	for ; d.idCount < len(d.entries); d.idCount++ {
-		e := d.entries[d.idCount].event
-		d.ids[idKey{e.Stream, e.ID}] = struct{}{}
+// recent is the index of all that is staged.
+func (d *delta) recent() *index.Delta {
+	if d.indexed == 0 {
+		d.index.Reset(d.first)
 	}
-	return d.ids
-}
-
-func (d *delta) staged() *index {
-	if d.index == nil {
-		d.index = newIndex()
+	for ; d.indexed < len(d.staged); d.indexed++ {
+		for i := range d.staged[d.indexed].keys {
+			d.index.Add(&d.staged[d.indexed].keys[i])
+		}
 	}
-	for ; d.count < len(d.entries); d.count++ {
-		d.index.add(d.entries[d.count], d.first+uint64(d.count))
-	}
-	return d.index
+	return &d.index
 }

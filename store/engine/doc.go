@@ -18,9 +18,8 @@
 // goroutine that finds the sequencer idle steps it itself, and hands it to a waiting one when its own append is
 // decided.
 //
-// # Memory
+// # The index
 //
-// The index holds, for each event, 8 bytes for its type, its stream, its category and each of its tags, about 40 for
-// its id and 16 for its frame, and the text of each name once. It is made anew from the journal when the store is
-// opened.
+// Package index says at which positions a name occurs. It knows names by hashes, so that it may name a position too many; the
+// record decides. It is made anew from the journal when the store is opened.
 package engine

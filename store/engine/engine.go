@@ -11,6 +11,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
+	"github.com/annalsdb/annals/store/engine/index"
 	"github.com/annalsdb/annals/store/engine/journal"
 )
 
@@ -24,7 +25,7 @@ type Store struct {
 	logger   *slog.Logger
 	limits   annals.Limits
 	config   Config
-	index    *index
+	index    *index.Index
 
 	sequencer sequencer
 
@@ -52,9 +53,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Store{
 		journal: c.Journal, records: c.Records, identity: c.Identity, clock: c.Clock, entropy: newEntropy(c.Random),
-		logger: c.Logger, limits: c.Limits, config: c, index: newIndex(), closing: make(chan struct{}),
+		logger: c.Logger, limits: c.Limits, config: c, closing: make(chan struct{}),
 		stop: stop, lifetime: func() context.Context { return background },
 	}
+	s.index = index.Open(index.Config{Seed: c.Identity.HashSeed, EpochEvents: c.EpochEvents, Logger: c.Logger})
 	s.sequencer.idle = sync.NewCond(&s.sequencer.mu)
 	if c.Refuse != nil {
 		s.sequencer.refuse(readOnly(c.Refuse))
@@ -87,7 +89,7 @@ func (s *Store) Head(ctx context.Context) (annals.Position, error) {
 	if err := s.ended(ctx); err != nil {
 		return 0, err
 	}
-	return annals.Position(s.index.visible()), nil
+	return annals.Position(s.index.Head()), nil
 }
 
 // System is the same store with leave to append system events.
@@ -105,9 +107,7 @@ type Stats struct {
 	// Head is the position of the last visible event, and Frame the number of the frame that holds it.
 	Head  annals.Position
 	Frame uint64
-	// Streams, Categories, Types and Tags count different names.
-	Streams, Categories, Types, Tags int
-	// Lost are the positions that could not be read when the store was opened.
+	// Lost are the positions that are known to be unreadable.
 	Lost []*annals.DataLossError
 	// Queued is how many appends wait for the sequencer.
 	Queued int
@@ -118,12 +118,7 @@ type Stats struct {
 // Stats are figures about the store as it is now.
 func (s *Store) Stats() Stats {
 	st := s.sequencer.stats()
-	x := s.index
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	st.Head, st.Frame = annals.Position(x.head.Load()), x.frame
-	st.Streams, st.Categories, st.Types, st.Tags = len(x.streams), len(x.categories), len(x.types), len(x.tags)
-	st.Lost = append(st.Lost, x.lost...)
+	st.Head, st.Frame, st.Lost = annals.Position(s.index.Head()), s.index.Frame(), s.index.Lost()
 	return st
 }
 

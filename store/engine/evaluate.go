@@ -3,25 +3,32 @@ package engine
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/index"
 )
 
 // evaluation is phase 1: ids and conditions on the state at one visible head.
 type evaluation struct {
 	store *Store
-	head  uint64
+	view  index.View
+	ctx   context.Context //nolint:containedctx // it lives for one call
+}
+
+// record reads what the index is not certain of.
+func (v *evaluation) record(p uint64) (string, annals.Revision, error) {
+	r, err := v.store.records.Record(v.ctx, annals.Position(p))
+	return r.Stream, r.Revision, err
 }
 
 // known looks for the events among those that are stored: all, none, or an error.
-func (v *evaluation) known(ctx context.Context, r *request) (receipt annals.Receipt, known bool, err error) {
-	receipt = annals.Receipt{Head: annals.Position(v.head), Revision: annals.NoRevision, Duplicate: true}
+func (v *evaluation) known(r *request) (receipt annals.Receipt, known bool, err error) {
+	receipt = annals.Receipt{Head: annals.Position(v.view.Head()), Revision: annals.NoRevision, Duplicate: true}
 	var have, lack, reused []annals.ID
 	differs := false
 	for i := range r.events {
 		e := &r.events[i]
-		stored, found, err := v.lookUp(ctx, r, i)
+		stored, found, err := v.lookUp(r, i)
 		if err != nil {
 			return annals.Receipt{}, false, err
 		}
@@ -60,42 +67,36 @@ func (v *evaluation) known(ctx context.Context, r *request) (receipt annals.Rece
 }
 
 // lookUp finds the stored event with the id and the stream of the request's event i.
-func (v *evaluation) lookUp(ctx context.Context, r *request, i int) (annals.Recorded, bool, error) {
+func (v *evaluation) lookUp(r *request, i int) (stored annals.Recorded, found bool, err error) {
 	if r.made(i) {
 		return annals.Recorded{}, false, nil
 	}
 	e := &r.events[i]
-	p := v.store.index.stored(e.ID, e.Stream, 0, v.head)
-	if p == 0 {
-		return annals.Recorded{}, false, nil
-	}
-	stored, err := v.store.records.Record(ctx, annals.Position(p))
-	return stored.Recorded, err == nil, err
+	p, err := v.view.FindID(&r.keys[i], func(p uint64) (bool, error) {
+		candidate, err := v.store.records.Record(v.ctx, annals.Position(p))
+		stored = candidate.Recorded
+		return stored.ID == e.ID && stored.Stream == e.Stream, err
+	})
+	return stored, p > 0, err
 }
 
 // check evaluates all conditions.
-func (v *evaluation) check(ctx context.Context, conds []annals.Condition) error {
-	for _, c := range conds {
-		if c.Kind() == annals.KindNoneSince && uint64(c.After()) > v.head {
-			return &annals.AheadError{Position: c.After(), Head: annals.Position(v.head)}
+func (v *evaluation) check(r *request) error {
+	for i := range r.conds {
+		if c := &r.conds[i]; c.Kind() == annals.KindNoneSince && uint64(c.After()) > v.view.Head() {
+			return &annals.AheadError{Position: c.After(), Head: annals.Position(v.view.Head())}
 		}
 	}
 	var failures []annals.Failure
-	for i, c := range conds {
-		f, failed := v.condition(c)
+	for i := range r.conds {
+		f, failed, err := v.condition(&r.conds[i])
+		if err != nil {
+			return err
+		}
 		if !failed {
 			continue
 		}
 		f.Index = i
-		if c.WantsEvents() {
-			for _, p := range f.Positions {
-				e, err := v.store.records.Record(ctx, p)
-				if err != nil {
-					return err
-				}
-				f.Events = append(f.Events, e.Recorded)
-			}
-		}
 		failures = append(failures, f)
 	}
 	if failures != nil {
@@ -105,81 +106,105 @@ func (v *evaluation) check(ctx context.Context, conds []annals.Condition) error 
 }
 
 // condition tells whether c fails, and what is in its way.
-func (v *evaluation) condition(c annals.Condition) (annals.Failure, bool) {
-	f := annals.Failure{Condition: c, Actual: annals.NoRevision}
+func (v *evaluation) condition(c *condition) (annals.Failure, bool, error) {
+	f := annals.Failure{Condition: c.Condition, Actual: annals.NoRevision}
 	if c.Kind() == annals.KindNoneSince {
-		f.Positions = v.matches(c)
-		return f, f.Positions != nil
+		err := v.matches(c, &f)
+		return f, f.Positions != nil, err
 	}
-	last, exists := v.store.index.last(c.Stream(), v.head)
+	last, at, err := v.view.LastRevision(c.Stream(), c.stream, v.view.Head(), v.record)
+	if err != nil {
+		return f, false, err
+	}
+	exists := at > 0
 	f.Actual = last
 	switch c.Kind() {
 	case annals.KindStreamAt:
 		if exists && last == c.Revision() {
-			return f, false
+			return f, false, nil
 		}
-		f.Positions = v.first(c.Stream(), c.Revision()+1)
-		return f, true
+		return f, true, v.following(c, c.Revision()+1, &f)
 	case annals.KindNoStream:
-		if exists {
-			f.Positions = v.first(c.Stream(), 0)
+		if !exists {
+			return f, false, nil
 		}
-		return f, exists
+		return f, true, v.following(c, 0, &f)
 	default: // KindStreamExists; CheckAppend lets no other pass
-		return f, !exists
+		return f, !exists, nil
 	}
 }
 
-// matches is the first positions in the way of NoneSince.
-func (v *evaluation) matches(c annals.Condition) []annals.Position {
-	var found []annals.Position
-	at := v.store.index.compile(c.Query(), uint64(c.After()), v.head, false)
-	for p := at.seek(0); p != done && len(found) < annals.ConflictPositionsMax; p = at.seek(p + 1) {
-		found = append(found, annals.Position(p))
-	}
-	return found
+// matches notes the first events in the way of NoneSince.
+func (v *evaluation) matches(c *condition, f *annals.Failure) error {
+	in := index.Range{After: uint64(c.After()), Upto: v.view.Head()}
+	return v.note(&c.plan, in, c, f, func(r *annals.Recorded) bool { return c.Query().Match(*r) })
 }
 
-// first is the first positions of a stream's events from a revision on.
-func (v *evaluation) first(stream string, r annals.Revision) []annals.Position {
-	var found []annals.Position
-	for _, p := range v.store.index.from(stream, r, v.head) {
-		if len(found) == annals.ConflictPositionsMax {
-			break
+// following notes the first of a stream's events from a revision on.
+func (v *evaluation) following(c *condition, from annals.Revision, f *annals.Failure) error {
+	stream := c.Stream()
+	first, _, err := v.view.FindRevision(stream, c.stream, from, v.view.Head(), v.record)
+	if first == 0 || err != nil {
+		return err
+	}
+	plan := v.store.index.Hasher().Plan(annals.Stream(stream).WithSystem())
+	in := index.Range{After: first - 1, Upto: v.view.Head()}
+	return v.note(&plan, in, c, f, func(r *annals.Recorded) bool { return r.Stream == stream && r.Revision >= from })
+}
+
+// note notes the first events that match, as many as a failure lists.
+func (v *evaluation) note(plan *index.Plan, in index.Range, c *condition, f *annals.Failure, match func(*annals.Recorded) bool) error {
+	for part := range v.view.Walk(plan, in) {
+		for p := part.Seek(0); p != index.Done; p = part.Seek(p + 1) {
+			r, err := v.store.records.Record(v.ctx, annals.Position(p))
+			if err != nil {
+				return err
+			}
+			if !match(&r.Recorded) {
+				continue
+			}
+			f.Positions = append(f.Positions, annals.Position(p))
+			if c.WantsEvents() {
+				f.Events = append(f.Events, r.Recorded)
+			}
+			if len(f.Positions) == annals.ConflictPositionsMax {
+				return nil
+			}
 		}
-		found = append(found, annals.Position(p))
 	}
-	return found
+	return nil
 }
 
-// affects reports whether what x holds in (after, upto] may change what phase 1 found for r when it saw everything up
-// to after: then there is an event that some condition excludes, or one that has an id of r's. An event with
-// such an id in another stream is taken for one that counts, since x does not know streams of ids; that costs no more than a
-// second phase 1.
-func (x *index) affects(r *request, after, upto uint64) bool {
-	if after >= upto {
-		return false
-	}
-	for i := range r.events {
-		if !r.made(i) && x.stored(r.events[i].ID, r.events[i].Stream, after, upto) > 0 {
-			return true
+// findBases finds the last revision of each event's stream.
+func (v *evaluation) findBases(r *request) error {
+	var seen map[string]annals.Revision
+	for i := range r.keys {
+		k := &r.keys[i]
+		switch {
+		case k.Stream == "":
+			r.bases[i] = annals.NoRevision
+			continue
+		case i > 0 && k.Stream == r.keys[i-1].Stream:
+			r.bases[i] = r.bases[i-1]
+			continue
+		}
+		if last, found := seen[k.Stream]; found {
+			r.bases[i] = last
+			continue
+		}
+		last, _, err := v.view.LastRevision(k.Stream, k.StreamTerm(), v.view.Head(), v.record)
+		if err != nil {
+			return err
+		}
+		r.bases[i] = last
+		if i+1 < len(r.keys) {
+			if seen == nil {
+				seen = map[string]annals.Revision{}
+			}
+			seen[k.Stream] = last
 		}
 	}
-	return x.affectsConditions(r.conds, after, upto)
-}
-
-// affectsConditions reports whether an event in (after, upto] is excluded by a condition.
-func (x *index) affectsConditions(conds []annals.Condition, after, upto uint64) bool {
-	return slices.ContainsFunc(conds, func(c annals.Condition) bool {
-		switch c.Kind() {
-		case annals.KindStreamAt, annals.KindNoStream:
-			return len(within(x.from(c.Stream(), 0, upto), after, upto)) > 0
-		case annals.KindNoneSince:
-			return x.compile(c.Query(), max(after, uint64(c.After())), upto, false).seek(0) != done
-		default:
-			return false // a stream that exists goes on existing
-		}
-	})
+	return nil
 }
 
 // rejection gives an error of phase 1 the form in which Append reports it: failures to read are outcomes.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
+	"github.com/annalsdb/annals/store/engine/index"
 )
 
 // load makes the index from the whole journal.
@@ -47,8 +48,8 @@ type follower struct {
 	// damage is the loss right before the next frame, whose last position only that frame tells.
 	damage  *annals.DataLossError
 	decoder *frame.Decoder
-	events  []annals.Event // of the frame at hand
-	entries []entry
+	keys    []index.Keys // of the frame at hand
+	terms   []index.Term
 }
 
 // damaged notes a frame that cannot be read.
@@ -70,7 +71,7 @@ func (r *follower) damaged(ctx context.Context, loss *annals.DataLossError) {
 
 // lose gives the pending damage its positions: up to the one given, or, if that is 0, as far as it says itself.
 func (r *follower) lose(upto uint64) {
-	next := annals.Position(r.store.index.visible() + 1)
+	next := annals.Position(r.store.index.Head() + 1)
 	l := r.damage
 	r.damage = nil
 	l.First = next
@@ -78,7 +79,7 @@ func (r *follower) lose(upto uint64) {
 	if upto > 0 {
 		l.Last = annals.Position(upto)
 	}
-	r.store.index.lose(l)
+	r.store.index.Lose(l)
 }
 
 // frame indexes one that the journal has verified.
@@ -96,15 +97,17 @@ func (r *follower) frame(f []byte) error {
 	if err := r.decode(f, &h); err != nil {
 		return err
 	}
-	r.store.index.publish(r.entries, &h)
+	r.store.index.Add(r.keys, uint64(h.FirstPosition))
+	r.store.index.Advance(&h)
 	r.found = r.found || h.Seq == r.first && h.Hash == r.mine
 	r.at.ref, r.at.time, r.at.written = h.Ref(), h.Time, h.Epoch
 	return nil
 }
 
-// decode makes the entries of a frame's events.
+// decode makes the keys of a frame's events.
 func (r *follower) decode(f []byte, h *frame.Header) error {
-	r.events, r.entries = slices.Grow(r.events[:0], int(h.EventCount)), r.entries[:0]
+	hasher := r.store.index.Hasher()
+	r.keys, r.terms = slices.Grow(r.keys[:0], int(h.EventCount)), r.terms[:0]
 	for at, b := range frame.Records(f) {
 		rec, _, err := r.decoder.Decode(b)
 		switch {
@@ -112,21 +115,23 @@ func (r *follower) decode(f []byte, h *frame.Header) error {
 			continue
 		case err != nil:
 			return fmt.Errorf("frame %d at byte %d: %w", h.Seq, at, err)
-		case len(r.events) == int(h.EventCount):
+		case len(r.keys) == int(h.EventCount):
 			return fmt.Errorf("frame %d has more than %d events", h.Seq, h.EventCount)
 		}
-		r.events = append(r.events, rec.Event) // within the capacity, so that the pointer stays good
-		r.entries = append(r.entries, entry{event: &r.events[len(r.events)-1], revision: rec.Revision})
+		var k index.Keys
+		k, r.terms = hasher.Keys(&rec.Event, r.terms)
+		k.Revision = rec.Revision
+		r.keys = append(r.keys, k)
 	}
-	if len(r.entries) != int(h.EventCount) {
-		return fmt.Errorf("frame %d has %d events, its header says %d", h.Seq, len(r.entries), h.EventCount)
+	if len(r.keys) != int(h.EventCount) {
+		return fmt.Errorf("frame %d has %d events, its header says %d", h.Seq, len(r.keys), h.EventCount)
 	}
 	return nil
 }
 
 // checkPlace wants h to be the frame that comes next, or, after damage, one that comes later.
 func (r *follower) checkPlace(h *frame.Header) error {
-	next := annals.Position(r.store.index.visible() + 1)
+	next := annals.Position(r.store.index.Head() + 1)
 	var problem string
 	switch {
 	case h.Store != r.store.identity.Store:

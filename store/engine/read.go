@@ -2,20 +2,11 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"iter"
-	"slices"
+	"time"
 
 	"github.com/annalsdb/annals"
-	"github.com/annalsdb/annals/store/engine/frame"
-)
-
-const (
-	// scanFrom is how dense matches must be, one in so many, for the log to be read from end to end rather than
-	// record by record.
-	scanFrom = 4
-	// A scan backwards reads forwards, window by window.
-	windowFirst, windowMost = 16, 1024
+	"github.com/annalsdb/annals/store/engine/index"
 )
 
 // Read implements [annals.Store].
@@ -43,6 +34,16 @@ func (s *Store) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOpt
 	}
 }
 
+// cut is the part of the log that is looked at, in (after, upto].
+type cut struct {
+	after, upto uint64
+	backwards   bool
+}
+
+func (c cut) asRange() index.Range {
+	return index.Range{After: c.after, Upto: c.upto, Backwards: c.backwards}
+}
+
 // pin is the part of the log that the options leave.
 func (s *Store) pin(ctx context.Context, q annals.Query, o *annals.ReadOptions) (cut, error) {
 	if err := o.Check(q, s.limits); err != nil {
@@ -60,13 +61,13 @@ func (s *Store) pin(ctx context.Context, q annals.Query, o *annals.ReadOptions) 
 	}
 	part := cut{after: uint64(o.After), upto: min(head, uint64(o.AsOf)), backwards: o.Backwards}
 	if !o.AsOfTime.IsZero() {
-		upto, loss := s.index.at(o.AsOfTime)
-		if loss != nil {
-			return cut{}, loss
+		upto, err := s.at(ctx, o.AsOfTime)
+		if err != nil {
+			return cut{}, err
 		}
 		part.upto = min(part.upto, upto)
 	}
-	if err := s.pinRevisions(q.Stream(), o, head, &part); err != nil {
+	if err := s.pinRevisions(ctx, q.Stream(), o, head, &part); err != nil {
 		return cut{}, err
 	}
 	if o.HeadInto != nil {
@@ -77,30 +78,72 @@ func (s *Store) pin(ctx context.Context, q annals.Query, o *annals.ReadOptions) 
 }
 
 // pinRevisions narrows part to what the options about the stream's revisions leave.
-func (s *Store) pinRevisions(stream string, o *annals.ReadOptions, head uint64, part *cut) error {
+func (s *Store) pinRevisions(ctx context.Context, stream string, o *annals.ReadOptions, head uint64, part *cut) error {
+	if o.AsOfRevision == nil && o.FromRevision == nil {
+		return nil
+	}
+	view := s.index.View()
+	defer view.Release()
+	e := evaluation{store: s, view: view, ctx: ctx}
+	term := s.index.Hasher().Stream(stream)
 	if o.AsOfRevision != nil {
-		p := s.index.find(stream, *o.AsOfRevision)
-		if p == 0 || p > head {
-			if loss := s.index.firstLost(0, head, false); loss != nil { // it may lie there
+		p, r, err := view.FindRevision(stream, term, *o.AsOfRevision, head, e.record)
+		switch {
+		case err != nil:
+			return err
+		case p > 0 && r == *o.AsOfRevision:
+			part.upto = min(part.upto, p)
+		default:
+			if loss := s.index.FirstLost(index.Range{Upto: head}); loss != nil { // it may lie there
 				return loss
 			}
-			actual, _ := s.index.last(stream, head)
+			actual, _, err := view.LastRevision(stream, term, head, e.record)
+			if err != nil {
+				return err
+			}
 			return &annals.AheadError{Head: annals.Position(head), Stream: stream, Revision: *o.AsOfRevision, Actual: actual}
 		}
-		part.upto = min(part.upto, p)
 	}
 	if o.FromRevision != nil {
-		p := s.index.find(stream, *o.FromRevision)
+		p, r, err := view.FindRevision(stream, term, *o.FromRevision, head, e.record)
 		switch {
-		case p > 0 && p <= head:
+		case err != nil:
+			return err
+		case p > 0 && r == *o.FromRevision:
 			part.after = max(part.after, p-1)
-		case s.index.firstLost(0, head, false) != nil:
-			return s.index.firstLost(0, head, false)
 		default:
+			if loss := s.index.FirstLost(index.Range{Upto: head}); loss != nil {
+				return loss
+			}
 			part.after = head
 		}
 	}
 	return nil
+}
+
+// at is the last position that had been written at t. If what is lost hides that, it is an error.
+func (s *Store) at(ctx context.Context, t time.Time) (uint64, error) {
+	view := s.index.View()
+	defer view.Release()
+	r := view.UptoTime(t)
+	for r.After < r.Upto { // the last position in (After, Upto] whose time is not after t, or After
+		middle := r.After + (r.Upto-r.After+1)/2
+		record, err := s.records.Record(ctx, annals.Position(middle))
+		if err != nil {
+			return 0, err
+		}
+		if record.Time.After(t) {
+			r.Upto = middle - 1
+		} else {
+			r.After = middle
+		}
+	}
+	for _, l := range s.index.Lost() {
+		if uint64(l.First) == r.After+1 { // nothing tells when that was written
+			return 0, l
+		}
+	}
+	return r.After, nil
 }
 
 // await waits until the head has come to p, and is then the head.
@@ -108,11 +151,11 @@ func (s *Store) await(ctx context.Context, p uint64) (uint64, error) {
 	if err := s.ended(ctx); err != nil {
 		return 0, err
 	}
-	if head := s.index.visible(); head >= p {
+	if head := s.index.Head(); head >= p {
 		return head, nil
 	}
 	for {
-		head, changed := s.index.watch()
+		head, changed := s.index.Watch()
 		if head >= p {
 			return head, nil
 		}
@@ -131,7 +174,7 @@ func (s *Store) await(ctx context.Context, p uint64) (uint64, error) {
 // error at the first position that is lost. Limit is how many are wanted, 0 for all.
 func (s *Store) walk(ctx context.Context, q annals.Query, part cut, limit int) iter.Seq2[annals.Recorded, error] {
 	return func(yield func(annals.Recorded, error) bool) {
-		loss := s.index.firstLost(part.after, part.upto, part.backwards)
+		loss := s.index.FirstLost(part.asRange())
 		switch {
 		case loss == nil:
 		case part.backwards:
@@ -155,89 +198,4 @@ func (s *Store) walk(ctx context.Context, q annals.Query, part cut, limit int) i
 			yield(annals.Recorded{}, loss)
 		}
 	}
-}
-
-// candidates chooses how to read: the log from end to end where matches are dense, else record by record.
-func (s *Store) candidates(ctx context.Context, q annals.Query, part cut, limit int) iter.Seq2[frame.Record, error] {
-	if !s.dense(q, part, limit) {
-		return s.lookUps(ctx, s.index.compile(q, part.after, part.upto, part.backwards), part.backwards)
-	}
-	if part.backwards {
-		return s.scanBackwards(ctx, part)
-	}
-	return s.records.Scan(ctx, annals.Position(part.after), annals.Position(part.upto))
-}
-
-// dense reports whether so many events in part match that it is quicker to read them all. What the index knows at once is
-// an upper bound, which says little of two frequent tags that seldom meet: then the matches are counted, which takes
-// nanoseconds for each, where a record takes a microsecond.
-func (s *Store) dense(q annals.Query, part cut, limit int) bool {
-	if part.after >= part.upto {
-		return false
-	}
-	enough := int(part.upto-part.after) / scanFrom
-	at := s.index.compile(q, part.after, part.upto, part.backwards)
-	if _, all := at.(rangeCursor); all {
-		return limit == 0 || limit > windowFirst
-	}
-	if n := at.atMost(); n < enough || n <= 1 || limit > 0 && limit <= windowFirst {
-		return false
-	}
-	n := 0
-	for key := at.seek(0); key != done && n < enough; key = at.seek(key + 1) {
-		n++
-	}
-	return n >= enough
-}
-
-// lookUps reads record by record.
-func (s *Store) lookUps(ctx context.Context, at cursor, backwards bool) iter.Seq2[frame.Record, error] {
-	return func(yield func(frame.Record, error) bool) {
-		for key := at.seek(0); key != done; key = at.seek(key + 1) {
-			r, err := s.records.Record(ctx, annals.Position(keyOf(key, backwards)))
-			if !yield(r, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-// scanBackwards reads all records, in windows that grow.
-func (s *Store) scanBackwards(ctx context.Context, part cut) iter.Seq2[frame.Record, error] {
-	return func(yield func(frame.Record, error) bool) {
-		var window []frame.Record
-		for size := uint64(windowFirst); part.upto > part.after; size = min(2*size, windowMost) {
-			from := part.upto - min(size, part.upto-part.after)
-			window = window[:0]
-			var failed error
-			for r, err := range s.records.Scan(ctx, annals.Position(from), annals.Position(part.upto)) {
-				if failed = err; err != nil {
-					break
-				}
-				window = append(window, r)
-			}
-			if failed != nil {
-				s.yieldBehind(ctx, from, part.upto, failed, yield)
-				return
-			}
-			for _, r := range slices.Backward(window) {
-				if !yield(r, nil) {
-					return
-				}
-			}
-			part.upto = from
-		}
-	}
-}
-
-// yieldBehind reads the records of a window in which a scan failed one by one, backwards, down to the one that fails.
-func (s *Store) yieldBehind(ctx context.Context, from, upto uint64, failed error, yield func(frame.Record, error) bool) {
-	var loss *annals.DataLossError
-	for p := upto; p > from && errors.As(failed, &loss); p-- {
-		r, err := s.records.Record(ctx, annals.Position(p))
-		if !yield(r, err) || err != nil {
-			return
-		}
-	}
-	yield(frame.Record{}, failed)
 }

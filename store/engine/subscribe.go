@@ -38,7 +38,7 @@ func (u *subscription) run(ctx context.Context) error {
 		if err := u.store.ended(ctx); err != nil {
 			return err
 		}
-		head, changed := u.store.index.watch()
+		head, changed := u.store.index.Watch()
 		if u.at > head {
 			return &annals.AheadError{Position: annals.Position(u.at), Head: annals.Position(head)}
 		}
@@ -101,7 +101,7 @@ func (u *subscription) progress(ctx context.Context, upto, head uint64) (more bo
 // update yields one, and says whether it is the last for now.
 func (u *subscription) update(update annals.Update, head uint64) bool {
 	p := uint64(update.Position)
-	update.CaughtUp = p == head && u.store.index.visible() == p && !u.store.closed.Load()
+	update.CaughtUp = p == head && u.store.index.Head() == p && !u.store.closed.Load()
 	update.More = !update.CaughtUp
 	u.at = p
 	return u.yield(update, nil)
