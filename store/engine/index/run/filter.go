@@ -180,18 +180,17 @@ func (r *Reader) loadFilter(f *filters, i int) (*xorfilter.BinaryFuse[uint8], er
 // readFilter reads the filter that begins with a block, and how many terms it was made for. It is nil if there is somebody
 // to be asked for memory who does not give it.
 func (r *Reader) readFilter(number uint32, take func(int64) bool) (*xorfilter.BinaryFuse[uint8], uint32, error) {
-	b, err := r.load(number, kindFilter)
-	if err != nil {
+	b, _ := spare.Get().(*block) // not from the cache: it is read once
+	defer spare.Put(b)
+	if err := r.read(b, number, kindFilter); err != nil {
 		return nil, 0, err
 	}
 	segment, segments, terms := le.Uint32(b[8:]), le.Uint32(b[12:]), le.Uint32(b[16:])
 	n := (uint64(segments) + 2) * uint64(segment)
 	if b.count() != 0 || bits.OnesCount32(segment) != 1 || segments == 0 || n > fingerprintsMax {
-		r.free(b)
 		return nil, 0, damaged(number, "no filter")
 	}
 	if take != nil && !take(int64(n)) {
-		r.free(b)
 		return nil, 0, nil
 	}
 	filter := &xorfilter.BinaryFuse[uint8]{
@@ -199,20 +198,14 @@ func (r *Reader) readFilter(number uint32, take func(int64) bool) (*xorfilter.Bi
 		SegmentCount: segments, SegmentCountLength: segments * segment, Fingerprints: make([]uint8, n),
 	}
 	left := filter.Fingerprints[copy(filter.Fingerprints, b[filterHead:payloadBytes]):]
-	r.free(b)
 	for row := 1; len(left) > 0; row++ {
-		b, err := r.load(number+uint32(row), kindFilter)
-		if err != nil {
+		if err := r.read(b, number+uint32(row), kindFilter); err != nil {
 			return nil, 0, err
 		}
 		if b.count() != row {
-			err = damaged(number+uint32(row), "another part of the filter is missing")
+			return nil, 0, damaged(number+uint32(row), "another part of the filter is missing")
 		}
 		left = left[copy(left, b[:payloadBytes]):]
-		r.free(b)
-		if err != nil {
-			return nil, 0, err
-		}
 	}
 	return filter, terms, nil
 }

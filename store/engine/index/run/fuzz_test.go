@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"testing"
@@ -11,27 +12,34 @@ import (
 	"github.com/annalsdb/annals/store/engine/index/run"
 )
 
-// FuzzRun gives a reader any bytes. It may answer anything, or that they are damaged; it must not panic, go on for ever, go
-// backwards, or take memory that the file does not account for.
-func FuzzRun(f *testing.F) {
+// bases are small runs of several shapes.
+func bases(tb testing.TB) (files [][]byte) {
+	tb.Helper()
 	empty := &index{meta: meta(1, 1)}
 	single := &index{meta: meta(1, 9), lists: []list{{List: run.List{Term: 1 << 60, Filter: true}, positions: []uint32{3}}}}
 	for _, x := range []*index{empty, single, tiny()} {
-		for _, small := range []bool{false, true} {
-			file := x.build(f, small)
-			f.Add(file, uint16(0), byte(0), uint16(0), byte(0))
-			f.Add(file, uint16(0), byte(1), uint16(4090), byte(255))
-		}
+		files = append(files, x.build(tb, false), x.build(tb, true))
 	}
-	f.Add([]byte{}, uint16(0), byte(0), uint16(0), byte(0))
-	f.Fuzz(func(t *testing.T, file []byte, at1 uint16, to1 byte, at2 uint16, to2 byte) {
-		if len(file) > 1<<20 {
-			return
-		}
-		file = slices.Clone(file)
-		for at, to := range map[int]byte{int(at1): to1, int(at2): to2} {
-			if to != 0 && at < len(file) {
-				file[at] = to
+	return files
+}
+
+// FuzzRun gives a reader any bytes: those of a run with other values at some places, or none of a run at all. It may answer
+// anything, or that they are damaged; it must not panic, go on for ever, go backwards, or take memory that the file does not
+// account for.
+func FuzzRun(f *testing.F) {
+	files := bases(f)
+	for i := range files {
+		f.Add(byte(i), []byte{})
+		f.Add(byte(i), []byte{0xfa, 0x0f, 0, 255, 0xf9, 0x0f, 0, 1}) // count and detail of the first block
+	}
+	f.Add(byte(len(files)), []byte("ANNLRUN1"))
+	f.Fuzz(func(t *testing.T, base byte, edits []byte) {
+		file := edits
+		if i := int(base) % (len(files) + 1); i < len(files) {
+			file = slices.Clone(files[i])
+			for ; len(edits) >= 4; edits = edits[4:] {
+				at := int(edits[0]) | int(edits[1])<<8 | int(edits[2])<<16
+				file[at%len(file)] = edits[3]
 			}
 		}
 		run.Reseal(file) // else nothing that is changed is ever looked at
@@ -43,6 +51,32 @@ func FuzzRun(f *testing.F) {
 			t.Errorf("%d bytes of memory for a file of %d", grown, len(file))
 		}
 	})
+}
+
+// What a fuzzer needs long to find is tried at once: a wrong value where trees, sizes and places are.
+func TestWrongValuesWithRightChecksumsDoNoHarm(t *testing.T) {
+	t.Parallel()
+	files := bases(t)
+	seed := rand.Uint64()
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for n := range 2000 / flipStride {
+		file := slices.Clone(files[rnd.IntN(len(files))])
+		for range 1 + rnd.IntN(4) {
+			at := rnd.IntN(len(file))
+			if rnd.IntN(2) == 0 { // blocks say what is in them at the beginning and at the end
+				at += [...]int{rnd.IntN(40), rnd.IntN(240), blockBytes - 8 + rnd.IntN(8)}[rnd.IntN(3)] - at%blockBytes
+			}
+			if rnd.IntN(2) == 0 {
+				file[at] = byte(rnd.Uint32())
+			} else {
+				file[at] ^= 1 << rnd.IntN(8)
+			}
+		}
+		run.Reseal(file)
+		if askEverything(t, file); t.Failed() {
+			t.Fatalf("seed %d, %d", seed, n)
+		}
+	}
 }
 
 func askEverything(t *testing.T, file []byte) {

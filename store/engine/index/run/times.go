@@ -92,22 +92,20 @@ func (r *Reader) timesUntil(t int64) (uint32, error) {
 
 // eachTime gives the times of the positions that are multiples of [TimesEvery], in order.
 func (r *Reader) eachTime(yield func(int64) error) error {
+	b := new(block)
 	for i := uint32(0); i < r.trailer.timeCount; i += timesPerBlock {
 		number := r.trailer.times + i/timesPerBlock
-		b, err := r.load(number, kindTimes)
-		if err != nil {
+		if err := r.read(b, number, kindTimes); err != nil {
 			return err
 		}
 		n := int(min(r.trailer.timeCount-i, timesPerBlock))
 		if b.count() != n {
-			err = damaged(number, "the number of times")
+			return damaged(number, "the number of times")
 		}
-		for j := 0; j < n && err == nil; j++ {
-			err = yield(int64(le.Uint64(b[j*8:])))
-		}
-		r.free(b)
-		if err != nil {
-			return err
+		for j := range n {
+			if err := yield(int64(le.Uint64(b[j*8:]))); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -2,8 +2,8 @@ package run
 
 import "io"
 
-// Writer writes a run, front to back. It holds about 2 MiB, however large the run is, and 8 bytes for each 4,096
-// positions of it. Once a method has failed the file is worthless, and all that follow fail with the same error. It is not
+// Writer writes a run, front to back. It holds less than 3 MiB, however large the run is, and 8 bytes for each
+// 4,096 positions of it. Once a method has failed the file is worthless, and all that follow fail with the same error. It is not
 // safe for concurrent use.
 type Writer struct {
 	meta     Meta
