@@ -154,6 +154,30 @@ func (j *memJournal) Scan(_ context.Context, after, upto annals.Position) iter.S
 	}
 }
 
+func (j *memJournal) ScanLent(ctx context.Context, after, upto annals.Position) iter.Seq2[*frame.Record, error] {
+	return func(yield func(*frame.Record, error) bool) {
+		for r, err := range j.Scan(ctx, after, upto) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(&r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (j *memJournal) Lookup(ctx context.Context, positions iter.Seq[annals.Position]) iter.Seq2[frame.Record, error] {
+	return func(yield func(frame.Record, error) bool) {
+		for p := range positions {
+			if !yield(j.Record(ctx, p)) {
+				return
+			}
+		}
+	}
+}
+
 func config(j *memJournal) engine.Config {
 	return engine.Config{Journal: j, Records: j, Identity: identity, Clock: time.Now, Random: rand.Reader}
 }

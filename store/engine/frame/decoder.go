@@ -16,13 +16,20 @@ const (
 	chunkTags  = 128
 )
 
-// Decoder decodes records into memory of their own. A sequence of many costs much less than an allocation each. It is for
-// one goroutine. The zero Decoder is of no use: see [NewDecoder].
+// Decoder decodes records, a sequence of many at much less than an allocation each. It is for one goroutine. The zero
+// Decoder is of no use: [NewDecoder] makes one whose records share no memory with what they are decoded from,
+// [NewSharer] and [NewLender] make those whose records do.
 type Decoder struct {
 	seed  uint32
 	chunk int
 	bytes []byte
 	tags  []string
+	// shares: names and data stay where they are. lends: the list of tags is used again too.
+	shares, lends bool
+	// The time of the last record: those of a frame have the same.
+	nanos int64
+	time  time.Time
+	timed bool
 }
 
 // NewDecoder decodes the records of a store. With many, it expects a long sequence and allocates in chunks; otherwise a
@@ -35,7 +42,19 @@ func NewDecoder(store StoreID, many bool) *Decoder {
 	return d
 }
 
-// Decode is [DecodeRecord] for a record that shares no memory with b.
+// NewSharer decodes records whose names, metadata and data stay in the bytes that they are decoded from, which nobody
+// may write to again. Such a record lasts, and keeps those bytes.
+func NewSharer(store StoreID) *Decoder {
+	return &Decoder{seed: crcSeed(store), chunk: chunkBytes, shares: true}
+}
+
+// NewLender decodes records that are good until the next one is decoded, or until the bytes that they are decoded from
+// are written to: nothing of them is copied, names neither.
+func NewLender(store StoreID) *Decoder {
+	return &Decoder{seed: crcSeed(store), shares: true, lends: true}
+}
+
+// Decode is [DecodeRecord] for a record that shares memory with b only if the decoder says so.
 func (d *Decoder) Decode(b []byte) (r Record, size int, err error) {
 	size, err = d.DecodeInto(&r, b)
 	return r, size, err
@@ -54,26 +73,31 @@ func (d *Decoder) DecodeInto(r *Record, b []byte) (int, error) {
 	return size, err
 }
 
-// decode gives the size 0 if the record is not to be looked at.
+// decode gives the size 0 if the record is not to be looked at. Without an error it has set every field of r, one by one:
+// to clear them first would take as long again.
 func (d *Decoder) decode(r *Record, b []byte) (int, error) {
 	size, err := RecordSize(b)
 	if err != nil {
 		return 0, err
 	}
-	b = b[:size]
+	b = b[:size:size]
 	le := binary.LittleEndian
 	if le.Uint32(b[4:]) != seededCRC(d.seed, b) {
 		return 0, fmt.Errorf("record: %w", ErrChecksum)
 	}
-	*r = Record{Kind: Kind(b[64]), Flags: b[65], Blind: [16]byte(b[48:64])}
-	if err := r.Kind.known(); err != nil {
-		return size, err
+	r.Kind = Kind(b[64])
+	if r.Kind != KindEvent {
+		return size, r.Kind.known()
 	}
+	r.Flags, r.Blind = b[65], [16]byte(b[48:64])
 	r.ID = annals.ID(b[32:48])
 	r.Position = annals.Position(le.Uint64(b[8:]))
 	r.Revision = annals.Revision(le.Uint64(b[16:]))
-	r.Time = time.Unix(0, int64(le.Uint64(b[24:]))).UTC()
 	r.Version = max(le.Uint16(b[86:]), 1)
+	if nanos := int64(le.Uint64(b[24:])); nanos != d.nanos || !d.timed {
+		d.nanos, d.time, d.timed = nanos, time.Unix(0, nanos).UTC(), true
+	}
+	r.Time = d.time
 	if err := d.fields(r, b); err != nil {
 		return 0, err
 	}
@@ -83,51 +107,56 @@ func (d *Decoder) decode(r *Record, b []byte) (int, error) {
 	return size, nil
 }
 
-// fields cuts the variable part of a record out of one copy of it: names first, then metadata, then data.
+// fields cuts the variable part of a record, names first, then metadata, then data, out of one copy of it, or out of b itself.
 func (d *Decoder) fields(r *Record, b []byte) error {
 	le := binary.LittleEndian
-	typeLen, streamLen, tagsLen := int(le.Uint16(b[68:])), int(le.Uint16(b[70:])), int(le.Uint32(b[72:]))
-	f := fields{b: b[RecordHeaderBytes:]}
-	metaLen, dataLen := int(le.Uint32(b[76:])), int(le.Uint32(b[80:]))
-	copied := f.b
-	for _, n := range [...]int{typeLen, streamLen, tagsLen, metaLen, dataLen} { // one by one: their sum may overflow
-		f.take(n)
-	}
-	ext := fields{b: f.take(int(le.Uint16(b[84:])))}
-	r.ContentType = decodeContentType(b[66], &ext)
-	if f.short || ext.short || len(f.b) >= recordAlign {
+	typeLen, streamLen, tagsLen := uint64(le.Uint16(b[68:])), uint64(le.Uint16(b[70:])), uint64(le.Uint32(b[72:]))
+	metaLen, dataLen, extLen := uint64(le.Uint32(b[76:])), uint64(le.Uint32(b[80:])), uint64(le.Uint16(b[84:]))
+	named := RecordHeaderBytes + typeLen + streamLen + tagsLen
+	whole := named + metaLen + dataLen // which cannot overflow
+	pad := uint64(len(b)) - whole - extLen
+	if pad >= recordAlign {
 		return fmt.Errorf("%w: the lengths of a record's fields do not add up", ErrMalformed)
 	}
-	for _, pad := range f.b {
-		if pad != 0 {
-			return fmt.Errorf("%w: padding is not zero", ErrMalformed)
+	if le.Uint64(b[len(b)-recordAlign:])>>(8*(recordAlign-pad)) != 0 {
+		return fmt.Errorf("%w: padding is not zero", ErrMalformed)
+	}
+	r.ContentType = ""
+	if extLen > 0 || b[66] != contentJSON {
+		ext := fields{b: b[whole : whole+extLen]}
+		if r.ContentType = decodeContentType(b[66], &ext); ext.short {
+			return fmt.Errorf("%w: the lengths of a record's extensions do not add up", ErrMalformed)
 		}
 	}
-	named := typeLen + streamLen + tagsLen
-	own := d.alloc(named + metaLen + dataLen)
-	copy(own, copied)
-	names := frozen(own[:named])
+	own := b[RecordHeaderBytes:whole]
+	if !d.shares {
+		own = d.alloc(len(own))
+		copy(own, b[RecordHeaderBytes:])
+	}
+	names := frozen(own[:named-RecordHeaderBytes])
 	r.Type, r.Stream = names[:typeLen], names[typeLen:typeLen+streamLen]
 	if !d.cutTags(r, names[typeLen+streamLen:], int(b[67])) {
 		return fmt.Errorf("%w: the lengths of a record's tags do not add up", ErrMalformed)
 	}
-	// The capacities keep whoever gets these from reaching the names, which are never to change.
-	if own = own[named:]; metaLen > 0 {
+	// The capacities keep whoever gets these from reaching what is not theirs.
+	own = own[len(names):]
+	r.Metadata, r.Data = nil, nil
+	if metaLen > 0 {
 		r.Metadata = own[:metaLen:metaLen]
 	}
-	if own = own[metaLen:]; dataLen > 0 {
-		r.Data = own
+	if dataLen > 0 {
+		r.Data = own[metaLen : metaLen+dataLen : metaLen+dataLen]
 	}
 	return nil
 }
 
-// frozen is b as a string, without a copy. Nobody may write to b again.
+// frozen is b as a string, without a copy. Nobody may write to b again while it is in use.
 func frozen(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // decoders hand out each byte once, names without a way to write
 }
 
 func (d *Decoder) cutTags(r *Record, names string, n int) bool {
-	if n > 0 {
+	if r.Tags = nil; n > 0 {
 		r.Tags = d.allocTags(n)
 	}
 	for i := range r.Tags {
@@ -156,10 +185,15 @@ func (d *Decoder) alloc(n int) []byte {
 }
 
 func (d *Decoder) allocTags(n int) []string {
-	if d.chunk == 0 || n > chunkTags/4 {
+	switch {
+	case d.lends:
+		if n > cap(d.tags) {
+			d.tags = make([]string, n)
+		}
+		return d.tags[:n:n]
+	case d.chunk == 0 || n > chunkTags/4:
 		return make([]string, n)
-	}
-	if n > len(d.tags) {
+	case n > len(d.tags):
 		d.tags = make([]string, chunkTags)
 	}
 	t := d.tags[:n:n]

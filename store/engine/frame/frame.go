@@ -93,7 +93,7 @@ func (b *Builder) Add(record []byte, bodyHash [32]byte, r annals.Revision) {
 	sealed := b.buf[at:]
 	Seal(sealed, b.header.FirstPosition+annals.Position(b.header.EventCount), r, b.header.Time, b.header.Store)
 	b.header.EventCount++
-	b.crc = crc32.Update(b.crc, castagnoli, sealed[4:8])
+	b.crc = fourCRC(b.crc, binary.LittleEndian.Uint32(sealed[4:]))
 	b.leaf.add(b.root, bodyHash, uint64(r))
 }
 
@@ -191,16 +191,22 @@ func Verify(f []byte, store StoreID) (Header, error) {
 	}
 	root, crc, next, records := sha256.New(), uint32(0), h.FirstPosition, uint32(0)
 	var l leaf
-	for at, b := range Records(f) {
-		records++
-		crc = crc32.Update(crc, castagnoli, b[4:8])
+	var r Record
+	decoder := NewLender(store)
+	for at := HeaderBytes; at < len(f); records++ {
+		size, err := decoder.DecodeInto(&r, f[at:])
+		if size == 0 {
+			return Header{}, fmt.Errorf("position %d, at byte %d of the frame: %w", next, at, err)
+		}
+		b := f[at : at+size]
+		crc = fourCRC(crc, binary.LittleEndian.Uint32(b[4:]))
 		l.add(root, BodyHash(b), binary.LittleEndian.Uint64(b[16:]))
-		r, _, err := DecodeRecord(b, store)
+		at += size
 		switch {
 		case errors.Is(err, ErrSkippable):
 			continue
 		case err != nil:
-			return Header{}, fmt.Errorf("position %d, at byte %d of the frame: %w", next, at, err)
+			return Header{}, fmt.Errorf("position %d, at byte %d of the frame: %w", next, at-size, err)
 		case r.Position != next || !r.Time.Equal(h.Time):
 			return Header{}, fmt.Errorf("%w: position %d where %d belongs", ErrMalformed, r.Position, next)
 		}
@@ -237,7 +243,7 @@ func SumsMatch(f []byte, store StoreID) bool {
 		if le.Uint32(b[4:]) != seededCRC(seed, b) {
 			return false
 		}
-		crc = crc32.Update(crc, castagnoli, b[4:8])
+		crc = fourCRC(crc, le.Uint32(b[4:]))
 		records++
 	}
 	return crc == le.Uint32(f[152:]) && records == le.Uint32(f[68:])

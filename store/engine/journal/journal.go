@@ -61,6 +61,14 @@ type Records interface {
 	Record(ctx context.Context, p annals.Position) (frame.Record, error)
 	// Scan yields the events after one position up to another, in order; the first error ends it.
 	Scan(ctx context.Context, after, upto annals.Position) iter.Seq2[frame.Record, error]
+	// ScanLent is Scan for whoever keeps nothing: a record, with its names, tags, data and metadata, is lent until the next one is
+	// asked for, or the loop ends. With an error comes nil.
+	ScanLent(ctx context.Context, after, upto annals.Position) iter.Seq2[*frame.Record, error]
+	// Lookup yields the events at these positions, in the order that they are given in, ascending or descending being the
+	// cheapest. An event that cannot be read is yielded as an error in its place, and does not end the sequence, unless the error
+	// is that of ctx or [annals.ErrClosed]. Positions are asked for ahead, more and more of them as the sequence goes on; where the
+	// device is slow, several are read at once.
+	Lookup(ctx context.Context, positions iter.Seq[annals.Position]) iter.Seq2[frame.Record, error]
 }
 
 // Identity says whose log it is. It is fixed while the journal is open.

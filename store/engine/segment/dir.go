@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,13 +30,23 @@ type Options struct {
 	// ReadOnly opens without the lock and without writing anything, beside a writer if need be. The log ends where it was durable
 	// when it was opened.
 	ReadOnly bool
+	// FilesMax is how many files of segments to which nothing is written are kept open. 0 is 64. Those that are being read right
+	// now stay open beyond that.
+	FilesMax int
+	// TableBytesMax bounds the memory of the tables of sealed segments, which tell where their records are and can be loaded
+	// again: 4 bytes for an event and 16 for a frame. 0 is 64 MiB. One table is kept however large it is.
+	TableBytesMax int64
 	// Foreground does within CompareAppend and Open what otherwise goes on in the background: preparing the next segment,
-	// sealing full ones. It makes the order of file operations repeatable, for simulation.
+	// sealing full ones; and nothing is read ahead beside the reader. It makes the order of file operations repeatable, for simulation.
 	Foreground bool
 }
 
-// DefaultSegmentBytes is the size of a segment, if the options do not say.
-const DefaultSegmentBytes = 64 << 20
+// What holds if the options do not say.
+const (
+	DefaultSegmentBytes  = 64 << 20
+	DefaultFilesMax      = 64
+	DefaultTableBytesMax = 64 << 20
+)
 
 const (
 	segmentBytesMin = 2 * headerBytes
@@ -58,6 +69,11 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Random == nil && !o.ReadOnly {
 		return o, errors.New("segment: no source of randomness")
 	}
+	if o.FilesMax < 0 || o.TableBytesMax < 0 {
+		return o, fmt.Errorf("segment: %d files and %d bytes of tables: want none less than 0", o.FilesMax, o.TableBytesMax)
+	}
+	o.FilesMax = cmp.Or(o.FilesMax, DefaultFilesMax)
+	o.TableBytesMax = cmp.Or(o.TableBytesMax, DefaultTableBytesMax)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -249,21 +265,39 @@ func (d *Dir) state() (head tip, changed <-chan struct{}, err error) {
 	return d.head, d.changed, nil
 }
 
-// holding finds the last segment that begins at or before what less says it does not begin after.
-func (d *Dir) holding(after func(*segment) bool) *segment {
+// withPosition gives the segment with the record at p, which stays until it is let go. The caller holds mu, and knows that
+// there is one.
+func (d *Dir) withPosition(p annals.Position) *segment {
+	low, high := 0, len(d.segments)
+	for high-low > 1 {
+		if mid := (low + high) / 2; d.segments[mid].firstPos > p {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	d.segments[low].readers.Add(1)
+	return d.segments[low]
+}
+
+// withFrame gives the segment with this frame, which stays until it is let go.
+func (d *Dir) withFrame(seq uint64) *segment {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	i := sort.Search(len(d.segments), func(i int) bool { return after(d.segments[i]) })
-	if i == 0 {
-		return nil
-	}
-	return d.segments[i-1]
+	i := sort.Search(len(d.segments), func(i int) bool { return d.segments[i].firstSeq > seq })
+	s := d.segments[max(i, 1)-1]
+	s.readers.Add(1)
+	return s
 }
 
 // ended is nil while ctx runs; then an error that matches both the context's error and its cause.
 func ended(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if err == nil || errors.Is(cause, err) {
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, err) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, cause)

@@ -55,21 +55,26 @@ type reader struct {
 // upto yields the frames up to this one. It tells whether the sequence goes on.
 func (r *reader) upto(ctx context.Context, last uint64) bool {
 	for r.seq <= last {
-		s := r.d.holding(func(s *segment) bool { return s.firstSeq > r.seq })
-		v, err := r.d.view(ctx, s)
-		if err != nil {
-			r.yield(nil, closedError(err))
-			return false
-		}
-		end := v.lastSeq
-		if v.state == stateActive {
-			end = v.table.firstSeq + uint64(len(v.frames)) - 1
-		}
-		if !r.segment(ctx, v, min(last, end)) {
+		if !r.held(ctx, r.d.withFrame(r.seq), last) {
 			return false
 		}
 	}
 	return true
+}
+
+// held yields the frames of a segment that is held.
+func (r *reader) held(ctx context.Context, s *segment, last uint64) bool {
+	defer r.d.letGo(s)
+	v, err := r.d.view(ctx, s)
+	if err != nil {
+		r.yield(nil, closedError(err))
+		return false
+	}
+	end := v.lastSeq
+	if v.state == stateActive {
+		end = v.table.firstSeq + uint64(len(v.frames)) - 1
+	}
+	return r.segment(ctx, v, min(last, end))
 }
 
 func (r *reader) segment(ctx context.Context, v *view, last uint64) bool {

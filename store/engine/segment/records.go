@@ -8,14 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"sync"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
 )
 
-// hintBytes is how much is read for a record whose size is not known yet.
+// hintBytes is how much is read at most for a record whose size is not known yet.
 const hintBytes = 4096
 
 var hints = sync.Pool{New: func() any { return new([hintBytes]byte) }}
@@ -25,48 +24,101 @@ func (d *Dir) Record(ctx context.Context, p annals.Position) (frame.Record, erro
 	if err := ended(ctx); err != nil {
 		return frame.Record{}, err
 	}
-	if err := d.durable(p); err != nil {
-		return frame.Record{}, err
-	}
-	v, err := d.view(ctx, d.holding(func(s *segment) bool { return s.firstPos > p }))
+	s, at, err := d.place(ctx, p)
 	if err != nil {
 		return frame.Record{}, closedError(err)
 	}
-	off := v.record(p)
-	if off == 0 {
-		return frame.Record{}, recordLoss(v, off, p, errLost)
-	}
+	defer d.letGo(s)
 	hint, _ := hints.Get().(*[hintBytes]byte)
 	defer hints.Put(hint)
-	b, err := readRecord(v, off, hint[:])
-	if err != nil {
-		return frame.Record{}, recordLoss(v, off, p, err)
+	return d.recordAt(frame.NewDecoder(d.identity.Store, false), s, at, hint[:])
+}
+
+// place is where a record is.
+type place struct {
+	p   annals.Position
+	off int64 // 0: it is lost
+	// next is where the next one begins, or the frames end: no record is larger. limit is where the frames end.
+	next, limit int64
+}
+
+// place finds the record at p, and holds its segment.
+func (d *Dir) place(ctx context.Context, p annals.Position) (*segment, place, error) {
+	d.mu.RLock()
+	if err := d.readable(p); err != nil {
+		d.mu.RUnlock()
+		return nil, place{}, err
 	}
-	r, _, err := frame.NewDecoder(d.identity.Store, false).Decode(b)
-	if err == nil && r.Position != p {
-		err = fmt.Errorf("%w: the record of position %d", errDamaged, r.Position)
+	s := d.withPosition(p)
+	if s.state != stateSealed {
+		at := s.table.place(p, s.end)
+		d.mu.RUnlock()
+		return s, at, nil
 	}
-	if err != nil {
-		return frame.Record{}, recordLoss(v, off, p, err)
+	limit := s.bodyEnd
+	d.mu.RUnlock()
+	s.mu.Lock()
+	t := s.table
+	s.mu.Unlock()
+	s.touched.Store(true)
+	if t == nil {
+		v, err := d.view(ctx, s)
+		if err != nil {
+			d.letGo(s)
+			return nil, place{}, err
+		}
+		t = &v.table
 	}
-	return r, nil
+	return s, t.place(p, limit), nil
+}
+
+// readable tells whether there is a position p to be read. The caller holds mu.
+func (d *Dir) readable(p annals.Position) error {
+	switch {
+	case d.closed:
+		return annals.ErrClosed
+	case p == 0 || p > d.head.pos:
+		return &annals.AheadError{Position: p, Head: d.head.pos}
+	}
+	return nil
 }
 
 var errLost = errors.New("the record is lost")
 
-// durable tells whether p is a position that can be read.
-func (d *Dir) durable(p annals.Position) error {
-	head, _, err := d.state()
-	if err == nil && (p == 0 || p > head.pos) {
-		err = &annals.AheadError{Position: p, Head: head.pos}
+// recordAt reads and decodes one record, through buf, or through memory of its own if that is too small.
+func (d *Dir) recordAt(decoder *frame.Decoder, s *segment, at place, buf []byte) (r frame.Record, err error) {
+	var b []byte
+	if err = errLost; at.off != 0 {
+		b, err = d.readRecord(s, at, buf)
 	}
-	return err
+	if err == nil {
+		_, err = decoder.DecodeInto(&r, b)
+	}
+	if err == nil && r.Position != at.p {
+		err = fmt.Errorf("%w: the record of position %d", errDamaged, r.Position)
+	}
+	if err != nil {
+		return frame.Record{}, recordLoss(s, at.off, at.p, err)
+	}
+	return r, nil
 }
 
-// readRecord reads a record into buf, or into a larger one.
-func readRecord(v *view, off int64, buf []byte) ([]byte, error) {
-	buf = buf[:min(int64(len(buf)), v.end-off)]
-	n, err := v.file.ReadAt(buf, off)
+// readRecord reads a record into buf, or into memory of its own if that is nil or too small.
+func (d *Dir) readRecord(s *segment, at place, buf []byte) ([]byte, error) {
+	file, err := d.borrow(s)
+	if err != nil {
+		return nil, err
+	}
+	defer s.giveBack()
+	if buf == nil {
+		buf = make([]byte, hintBytes)
+	}
+	known := at.limit
+	if at.next > at.off {
+		known = min(known, at.next)
+	}
+	buf = buf[:max(0, min(int64(len(buf)), known-at.off))]
+	n, err := file.ReadAt(buf, at.off)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
@@ -80,99 +132,21 @@ func readRecord(v *view, off int64, buf []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size > frame.RecordBytesMax || int64(size) > v.end-off {
+	if size > frame.RecordBytesMax || int64(size) > at.limit-at.off {
 		return nil, damaged("a record of %d bytes", size)
 	}
 	whole := make([]byte, size)
 	copy(whole, buf[:n])
-	m, err := v.file.ReadAt(whole[n:], off+int64(n))
+	m, err := file.ReadAt(whole[n:], at.off+int64(n))
 	if n+m < size && err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	return whole[:n+m], nil
 }
 
-func recordLoss(v *view, off int64, p annals.Position, reason error) error {
-	if errors.Is(reason, fs.ErrClosed) {
+func recordLoss(s *segment, off int64, p annals.Position, reason error) error {
+	if errors.Is(reason, fs.ErrClosed) || errors.Is(reason, annals.ErrClosed) {
 		return annals.ErrClosed
 	}
-	return &annals.DataLossError{File: v.name(), Offset: off, First: p, Last: p, Reason: reason.Error()}
-}
-
-// Scan implements [journal.Records].
-func (d *Dir) Scan(ctx context.Context, after, upto annals.Position) iter.Seq2[frame.Record, error] {
-	return func(yield func(frame.Record, error) bool) {
-		if after >= upto {
-			return
-		}
-		if err := d.durable(upto); err != nil {
-			yield(frame.Record{}, err)
-			return
-		}
-		decoder := frame.NewDecoder(d.identity.Store, true)
-		for p := after + 1; p <= upto; {
-			v, err := d.view(ctx, d.holding(func(s *segment) bool { return s.firstPos > p }))
-			if err != nil {
-				yield(frame.Record{}, closedError(err))
-				return
-			}
-			last := v.lastPos
-			if v.state == stateActive {
-				last = upto
-			}
-			if !d.scan(ctx, v, decoder, p, min(last, upto), yield) {
-				return
-			}
-			p = last + 1
-		}
-	}
-}
-
-// scan yields the records of one segment.
-func (d *Dir) scan(ctx context.Context, v *view, decoder *frame.Decoder, p, last annals.Position, yield func(frame.Record, error) bool) bool {
-	w := &window{f: v.file, limit: v.end}
-	var r frame.Record
-	for ; p <= last; p++ {
-		off := v.record(p)
-		if p%endedEvery == 0 {
-			if err := ended(ctx); err != nil {
-				yield(frame.Record{}, err)
-				return false
-			}
-		}
-		err := recordAt(&r, w, off, decoder)
-		if err == nil && r.Position != p {
-			err = fmt.Errorf("%w: the record of position %d", errDamaged, r.Position)
-		}
-		if err != nil {
-			yield(frame.Record{}, recordLoss(v, off, p, err))
-			return false
-		}
-		if !yield(r, nil) {
-			return false
-		}
-	}
-	return true
-}
-
-// endedEvery is after how many records a scan looks at its context.
-const endedEvery = 64
-
-func recordAt(r *frame.Record, w *window, off int64, decoder *frame.Decoder) error {
-	if off == 0 {
-		return errLost
-	}
-	b, err := w.at(off, frame.RecordHeaderBytes)
-	if err != nil {
-		return err
-	}
-	size := int(binary.LittleEndian.Uint32(b))
-	if size > frame.RecordBytesMax {
-		return damaged("a record of %d bytes", size)
-	}
-	if b, err = w.at(off, max(size, frame.RecordHeaderBytes)); err != nil {
-		return err
-	}
-	_, err = decoder.DecodeInto(r, b)
-	return err
+	return &annals.DataLossError{File: s.name(), Offset: off, First: p, Last: p, Reason: reason.Error()}
 }

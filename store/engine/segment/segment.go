@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/internal/vfs"
@@ -23,12 +24,20 @@ type segment struct {
 	// absent says that there is no file; unlinked that the hash of its last frame is not known.
 	absent, unlinked bool
 
-	mu       sync.Mutex
-	file     vfs.File
-	borrowed int // how often file is in use
-	table    *table
+	mu    sync.Mutex
+	file  vfs.File
+	table *table
 	// pinned keeps a table that cannot be loaded from the footer.
 	pinned bool
+	// borrowed is how often file is in use. It grows only while mu is held.
+	borrowed atomic.Int32
+	// touched says that file and table were used since the caches last looked.
+	touched atomic.Bool
+
+	// readers are those who hold it, so that its file stays. It grows only while the lock of the Dir is held and the Dir lists
+	// it. Once it is retired, which takes it off the list, 0 is for ever: then the file is closed and removed.
+	readers atomic.Int32
+	retired atomic.Bool
 }
 
 func (d *Dir) window(s *segment, limit int64) *window { return &window{f: source{d, s}, limit: limit} }

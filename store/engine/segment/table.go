@@ -24,6 +24,32 @@ type frameAt struct {
 	first annals.Position
 }
 
+// bytes is about what the table takes in memory.
+func (t *table) bytes() int64 { return int64(16*cap(t.frames) + 4*cap(t.records)) }
+
+// run is how many records from p on, of n at most, lie within so many bytes together, and where they end. 0 if not even the
+// first does, or if the table does not know where it ends. The record at p is not lost; end is where the last frame ends.
+func (t *table) run(p annals.Position, n int, end, bytes int64) (whole int, upto int64) {
+	records := t.records[p-t.firstPos:]
+	last := records[0]
+	most := min((int64(last)*frameAlign+bytes)/frameAlign, end/frameAlign)
+	for upto = int64(last); whole < n; whole++ {
+		ends := end / frameAlign
+		if whole+1 < len(records) {
+			next := records[whole+1]
+			if next <= last { // lost
+				break
+			}
+			last, ends = next, int64(next)
+		}
+		if ends > most {
+			break
+		}
+		upto = ends
+	}
+	return whole, upto * frameAlign
+}
+
 // after is the position that follows the frame with this index.
 func (t *table) after(i int) annals.Position {
 	if i+1 < len(t.frames) {
@@ -70,6 +96,15 @@ func (t *table) record(p annals.Position) int64 {
 		return int64(t.records[i]) * frameAlign
 	}
 	return 0
+}
+
+// place is where a record is, given where the frames end.
+func (t *table) place(p annals.Position, limit int64) place {
+	at := place{p: p, off: t.record(p), next: limit, limit: limit}
+	if next := t.record(p + 1); next != 0 {
+		at.next = next
+	}
+	return at
 }
 
 // tip is the last frame of a chain.

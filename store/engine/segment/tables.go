@@ -11,31 +11,58 @@ import (
 	"github.com/annalsdb/annals"
 )
 
-// tablesMax is how many tables of sealed segments are kept in memory: some megabytes each.
-const tablesMax = 64
-
-// tableCache is which segments have a table that can be loaded again, oldest first.
+// tableCache is which segments have a table that can be loaded again, and what the tables take. Those that were used get a
+// second chance.
 type tableCache struct {
 	mu     sync.Mutex
-	loaded []*segment
+	loaded []tabled
+	bytes  int64
 }
 
-// keep notes that s has a table, and lets go of the oldest.
-func (c *tableCache) keep(s *segment) {
+// tabled is a segment with the size of its table.
+type tabled struct {
+	*segment
+	bytes int64
+}
+
+// keep notes that s has the table t, and lets go of the oldest. The table that was needed last stays, however large it is.
+func (c *tableCache) keep(s *segment, t *table, most int64) {
 	c.mu.Lock()
-	var oldest *segment
-	if c.loaded = append(c.loaded, s); len(c.loaded) > tablesMax {
-		oldest = c.loaded[0]
-		c.loaded = slices.Delete(c.loaded, 0, 1)
-	}
-	c.mu.Unlock()
-	if oldest == nil {
+	defer c.mu.Unlock()
+	if slices.ContainsFunc(c.loaded, func(l tabled) bool { return l.segment == s }) {
 		return
 	}
-	oldest.mu.Lock()
-	defer oldest.mu.Unlock()
-	if !oldest.pinned {
-		oldest.table = nil
+	c.loaded = append(c.loaded, tabled{s, t.bytes()})
+	c.bytes += t.bytes()
+	for tries := 2 * len(c.loaded); tries > 0 && c.bytes > most && len(c.loaded) > 1; tries-- {
+		oldest := c.loaded[0]
+		c.loaded = slices.Delete(c.loaded, 0, 1)
+		if oldest.segment == s || oldest.touched.Swap(false) {
+			c.loaded = append(c.loaded, oldest)
+			continue
+		}
+		c.bytes -= oldest.bytes
+		oldest.dropTable()
+	}
+}
+
+func (c *tableCache) forget(s *segment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.loaded = slices.DeleteFunc(c.loaded, func(l tabled) bool {
+		if l.segment == s {
+			c.bytes -= l.bytes
+		}
+		return l.segment == s
+	})
+}
+
+// dropTable lets go of a table that can be loaded again.
+func (s *segment) dropTable() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.pinned {
+		s.table = nil
 	}
 }
 
@@ -48,7 +75,8 @@ type view struct {
 	unlinked bool
 }
 
-// view is the segment with its table, which is loaded if need be.
+// view is the segment with its table, which is loaded if need be. The caller holds the segment, or is the one who changes which
+// files there are.
 func (d *Dir) view(ctx context.Context, s *segment) (*view, error) {
 	d.mu.RLock()
 	v := &view{entry: s.entry, end: s.end, unlinked: s.unlinked, file: source{d, s}}
@@ -97,7 +125,7 @@ func (d *Dir) load(ctx context.Context, s *segment, e entry) (*table, error) {
 	pinned = s.pinned
 	s.mu.Unlock()
 	if !pinned {
-		d.tables.keep(s)
+		d.tables.keep(s, t, d.o.TableBytesMax)
 	}
 	return t, nil
 }

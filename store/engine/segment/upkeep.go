@@ -239,8 +239,8 @@ func (d *Dir) seal(s *segment) error {
 	d.mu.Lock()
 	s.state, s.size, s.sum = stateSealed, size, sum
 	d.mu.Unlock()
-	d.tables.keep(s)
-	d.files.keep(s)
+	d.tables.keep(s, &v.table, d.o.TableBytesMax)
+	d.files.keep(s, d.o.FilesMax)
 	return nil
 }
 
