@@ -189,3 +189,68 @@ func BenchmarkBareRead(b *testing.B) {
 	}
 	m.report(b, n)
 }
+
+// BenchmarkOpen opens a store whose active segment is as good as full: closed, and after its process was killed.
+func BenchmarkOpen(b *testing.B) {
+	for name, leave := range map[string]func(*segment.Dir) error{"clean": (*segment.Dir).Close, "killed": segment.Abandon} {
+		b.Run(name, func(b *testing.B) {
+			dir := filepath.Join(b.TempDir(), "store")
+			o := segment.Options{Random: seeded(1)}
+			if err := leave(onDisk(b, dir, *eventsFlag, benchFrame, o)); err != nil {
+				b.Fatal(err)
+			}
+			b.ResetTimer()
+			n, m := 0, metered()
+			for range b.N {
+				n += *eventsFlag
+				d, err := segment.Open(b.Context(), vfs.OS{}, dir, o)
+				if err != nil || d.Recovered().Positions != annals.Position(*eventsFlag) {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := leave(d); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			m.report(b, n)
+		})
+	}
+}
+
+// BenchmarkVerify reads and verifies everything, warm.
+func BenchmarkVerify(b *testing.B) {
+	d := benchStore(b)
+	n, m := 0, metered()
+	for b.Loop() {
+		r, err := d.Verify(b.Context())
+		if err != nil || len(r.Damage) > 0 || r.Events != uint64(*eventsFlag) {
+			b.Fatal(r, err)
+		}
+		n += *eventsFlag
+	}
+	m.report(b, n)
+}
+
+// BenchmarkLookup reads events at random positions in ascending order, warm: beside BenchmarkRecord it shows what a lookup costs
+// or saves. One in so many events is read.
+func BenchmarkLookup(b *testing.B) {
+	d := benchStore(b)
+	for _, step := range []annals.Position{3, 100, 10_000} {
+		b.Run(fmt.Sprintf("one-in=%d", step), func(b *testing.B) {
+			n, m := 0, metered()
+			for b.Loop() {
+				for _, err := range d.Lookup(b.Context(), func(yield func(annals.Position) bool) {
+					for p := step; p <= annals.Position(*eventsFlag) && yield(p); p += step {
+					}
+				}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+			}
+			m.report(b, n)
+		})
+	}
+}

@@ -109,6 +109,8 @@ type Dir struct {
 	manifestNo uint64 // the highest number that is taken
 	manifest   uint64 // the newest that verifies
 	background sync.WaitGroup
+	// replacing is held by whoever replaces a segment. It is taken before upkeep.
+	replacing sync.Mutex
 
 	mu       sync.RWMutex
 	segments []*segment // those that have frames, ascending, and the active one, which is last

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"context"
 	"encoding/binary"
 	"hash/crc32"
 )
@@ -36,4 +37,29 @@ func DecodeAll(b []byte, salt [16]byte, off int64) (differs string) {
 	_, _ = decodeEnvelope(b, salt, off, int64(len(b)))
 	_, _ = decodeFooter(b, off)
 	return ""
+}
+
+// Abandon leaves a Dir as a process does that is killed: its files are closed and its lock is given up, and nothing is said of
+// that in a manifest.
+func Abandon(d *Dir) error {
+	d.commit.Lock()
+	defer d.commit.Unlock()
+	d.beginClose()
+	d.background.Wait()
+	return d.release()
+}
+
+// Replace puts the next generation of a sealed segment in its place.
+func Replace(ctx context.Context, d *Dir, no uint64) error { return d.replace(ctx, no) }
+
+// Sealed lists the numbers of the segments that are sealed.
+func Sealed(d *Dir) (numbers []uint64) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, s := range d.segments {
+		if s.state == stateSealed {
+			numbers = append(numbers, s.no)
+		}
+	}
+	return numbers
 }

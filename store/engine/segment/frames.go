@@ -78,7 +78,7 @@ func (r *reader) held(ctx context.Context, s *segment, last uint64) bool {
 }
 
 func (r *reader) segment(ctx context.Context, v *view, last uint64) bool {
-	w := &window{f: v.file, limit: v.end}
+	frames := &batch{d: r.d, w: &window{f: v.file, limit: v.end}, salt: v.salt, verify: frame.Verify}
 	end := int64(headerBytes)
 	for ; r.seq <= last; r.seq++ {
 		if err := ended(ctx); err != nil {
@@ -89,7 +89,7 @@ func (r *reader) segment(ctx context.Context, v *view, last uint64) bool {
 		if at.off != 0 {
 			end = at.off
 		}
-		h, f, err := r.frame(w, v, at)
+		h, f, err := r.frame(frames, v, at)
 		if errors.Is(err, fs.ErrClosed) {
 			r.yield(nil, annals.ErrClosed)
 			return false
@@ -112,11 +112,11 @@ func (r *reader) segment(ctx context.Context, v *view, last uint64) bool {
 }
 
 // frame reads the frame r.seq and checks that it is the one that was written there.
-func (r *reader) frame(w *window, v *view, at frameAt) (frame.Header, []byte, error) {
+func (r *reader) frame(frames *batch, v *view, at frameAt) (frame.Header, []byte, error) {
 	if at.off == 0 {
 		return frame.Header{}, nil, damaged("frame %d is lost", r.seq)
 	}
-	_, h, f, err := r.d.frameAt(w, v.salt, at.off)
+	_, h, f, err := frames.at(at.off)
 	switch {
 	case err != nil:
 		return h, nil, err

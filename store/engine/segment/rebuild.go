@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"io/fs"
 	"slices"
 
 	"github.com/annalsdb/annals"
@@ -45,6 +46,12 @@ func (r *recovery) outdated(m *manifest) (bool, error) {
 		if ok && e.state > stateActive {
 			continue
 		}
+		if replaced, err := r.replaced(name, m.segments); err != nil {
+			return false, err
+		} else if replaced {
+			r.unused = append(r.unused, name)
+			continue
+		}
 		found, err := r.contradicts(name, e, ok)
 		if err != nil {
 			return false, err
@@ -52,6 +59,22 @@ func (r *recovery) outdated(m *manifest) (bool, error) {
 		outdated = outdated || found
 	}
 	return outdated, nil
+}
+
+// replaced tells whether a file that the manifest does not name is another generation of a sealed segment that it does name, and
+// that is there: what a replacement left that was interrupted, before the manifest or after it. Both hold the same.
+func (r *recovery) replaced(name string, entries []entry) (bool, error) {
+	no, generation, _ := parseSegmentName(name)
+	i := slices.IndexFunc(entries, func(e entry) bool { return e.no == no })
+	if i < 0 || entries[i].state != stateSealed || entries[i].generation == generation {
+		return false, nil
+	}
+	e := entries[i]
+	t, sealed, err := r.trailerOf(e.name(), e.salt)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return sealed && t.sum == e.sum && t.size == e.size && t.last() == e.last(), err
 }
 
 func byName(entries []entry) map[string]entry {
@@ -108,7 +131,7 @@ func (r *recovery) fromFiles(known []entry) ([]entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok && (newest[e.no].generation == 0 || newest[e.no].generation < e.generation) && !slices.Contains(r.unused, name) {
+		if ok && e.supersedes(newest[e.no]) && !slices.Contains(r.unused, name) {
 			newest[e.no] = e
 		}
 	}
@@ -123,6 +146,18 @@ func (r *recovery) fromFiles(known []entry) ([]entry, error) {
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return int(int64(a.no - b.no)) })
 	return joined(entries), nil
+}
+
+// supersedes tells which of two files of a segment counts: the newer one, unless only the other is sealed, since then it was to be
+// replaced, and that was not finished.
+func (e *entry) supersedes(other entry) bool {
+	switch sealed := e.state == stateSealed; {
+	case other.no == 0:
+		return true
+	case sealed != (other.state == stateSealed):
+		return sealed
+	}
+	return e.generation > other.generation
 }
 
 func (r *recovery) fromFile(name string, named map[string]entry) (entry, bool, error) {

@@ -2,7 +2,6 @@ package segment
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"path/filepath"
 	"sync"
@@ -48,41 +47,23 @@ func (d *Dir) join(name string) string { return filepath.Join(d.dir, name) }
 // is errDamaged, unless its sums match: then it is not damaged, but nothing that this program can read, which is
 // ErrNewerFormat. Other errors are those of reading.
 func (d *Dir) frameAt(w *window, salt [16]byte, off int64) (envelope, frame.Header, []byte, error) {
-	fail := func(err error) (envelope, frame.Header, []byte, error) {
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = damaged("the file ends")
-		}
+	b, err := d.read(w, salt, off)
+	if err != nil {
 		return envelope{}, frame.Header{}, nil, err
 	}
-	b, err := w.at(off, envelopeBytes+frame.HeaderBytes)
+	e, h, err := d.check(b, salt, off, frame.Verify)
 	if err != nil {
-		return fail(err)
-	}
-	e, err := decodeEnvelope(b, salt, off, w.limit-off)
-	if err != nil {
-		return fail(err)
-	}
-	if b, err = w.at(off, envelopeBytes+e.size); err != nil {
-		return fail(err)
-	}
-	h, err := frame.Verify(b[envelopeBytes:], d.identity.Store)
-	if err != nil && frame.SumsMatch(b[envelopeBytes:], d.identity.Store) {
-		return fail(fmt.Errorf("%w: at offset %d: %w", ErrNewerFormat, off, err))
-	}
-	if err != nil {
-		return fail(fmt.Errorf("%w: %w", errDamaged, err))
-	}
-	if h.Seq != e.seq || h.Incarnation != d.identity.Incarnation {
-		return fail(damaged("envelope and frame do not agree"))
+		return envelope{}, frame.Header{}, nil, err
 	}
 	return e, h, b[envelopeBytes:], nil
 }
 
 // follow adds the frames that follow t to the segment's table, from off on, up to the one with the number upto. It
 // tells where it stopped, and why, if not for upto.
-func (d *Dir) follow(s *segment, w *window, t *tip, off int64, upto uint64) (int64, error) {
+func (d *Dir) follow(s *segment, w *window, t *tip, off int64, upto uint64, verify func([]byte, frame.StoreID) (frame.Header, error)) (int64, error) {
+	frames := batch{d: d, w: w, salt: s.salt, verify: verify}
 	for t.seq < upto {
-		e, h, f, err := d.frameAt(w, s.salt, off)
+		e, h, f, err := frames.at(off)
 		if err != nil {
 			return off, err
 		}
@@ -158,7 +139,7 @@ func (d *Dir) survey(s *segment) ([]*annals.DataLossError, error) {
 	t := tip{seq: s.firstSeq - 1, pos: s.firstPos - 1}
 	off := int64(headerBytes)
 	for t.seq < s.lastSeq {
-		end, reason := d.follow(s, w, &t, off, s.lastSeq)
+		end, reason := d.follow(s, w, &t, off, s.lastSeq, frame.Verify)
 		if reason == nil {
 			break
 		}

@@ -37,11 +37,19 @@ func (r *recovery) tail() error {
 	return nil
 }
 
+// tailBytes is how much of a segment that may have an end is read at once.
+const tailBytes = 4 << 20
+
 // tailOf follows the chain through one segment. It tells whether the log ends there with a torn frame.
 func (r *recovery) tailOf(i int, s *segment) (torn bool, err error) {
 	w := r.window(s)
+	w.ahead = tailBytes
+	verify := frame.Verify
+	if r.clean != nil { // nothing is to be decided by it
+		verify = frame.VerifySums
+	}
 	for {
-		end, reason := r.d.follow(s, w, &r.tip, s.end, r.upto)
+		end, reason := r.d.follow(s, w, &r.tip, s.end, r.upto, verify)
 		s.end = end
 		if reason == nil {
 			return false, nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
@@ -25,48 +26,153 @@ type Report struct {
 
 // Verify reads everything that is durable now: each frame and record with its sums, the chain of hashes, headers, footers,
 // trailers and the sums of whole files. It lists all damage and does not stop at the first. The error is that of ctx, or
-// annals.ErrClosed. It may run beside everything else.
-func (d *Dir) Verify(ctx context.Context) (Report, error) {
+// annals.ErrClosed. It may run beside everything else, and takes two processors.
+func (d *Dir) Verify(ctx context.Context, opts ...VerifyOption) (Report, error) {
 	r := Report{Damage: slices.Clone(d.recovery.Damage)}
 	head, _, err := d.state()
 	if err != nil {
 		return r, err
 	}
-	frames := &reader{d: d, seq: 1, yield: func(f []byte, err error) bool { return r.count(f, err) }}
+	segments := d.holdAll()
+	defer func() {
+		for _, s := range segments {
+			d.letGo(s)
+		}
+	}()
+	p := d.progressOf(segments, opts)
+	ctx, cancel := context.WithCancel(ctx)
+	files := make([]fileReport, len(segments))
+	sum := func() {
+		for i, s := range segments {
+			if files[i].err = ended(ctx); files[i].err != nil {
+				return
+			}
+			files[i] = d.verifyFile(ctx, s, p)
+		}
+	}
+	// The sums of the files are taken beside, since they take about as long as the frames do.
+	var summing sync.WaitGroup
+	defer summing.Wait()
+	defer cancel()
+	if !d.o.Foreground {
+		summing.Go(sum)
+	}
+	frames := &reader{d: d, seq: 1, yield: func(f []byte, err error) bool { return r.count(f, err, p) }}
 	for r.failed == nil && frames.seq <= head.seq {
 		frames.upto(ctx, head.seq)
 	}
 	if r.failed != nil {
 		return r, r.failed
 	}
-	for _, s := range d.all() {
-		if err := ended(ctx); err != nil {
-			return r, err
-		}
-		err := d.verifyFile(ctx, s, &r)
-		if _, _, open := d.state(); errors.Is(err, annals.ErrClosed) && open == nil {
+	if summing.Wait(); d.o.Foreground {
+		sum()
+	}
+	for _, f := range files {
+		if _, _, open := d.state(); errors.Is(f.err, annals.ErrClosed) && open == nil {
 			continue // a spare segment, which a larger one has replaced meanwhile
 		}
-		if err != nil {
-			return r, err
+		if f.err != nil {
+			return r, f.err
+		}
+		if f.loss != nil {
+			r.add(f.loss)
 		}
 		r.Segments++
 	}
+	p.finish()
 	return r, nil
 }
 
-func (d *Dir) verifyFile(ctx context.Context, s *segment, r *Report) error {
+// VerifyOption adjusts [Dir.Verify].
+type VerifyOption func(*progress)
+
+// Progress has do called as the work goes on, with how many bytes were read, and how many there are to be read: each file is read
+// twice. It is called from several goroutines, one at a time, about a hundred times in all, and last with done equal to total.
+func Progress(do func(done, total int64)) VerifyOption { return func(p *progress) { p.tell = do } }
+
+// progress counts bytes. The zero progress tells nobody.
+type progress struct {
+	tell  func(done, total int64)
+	total int64
+
+	mu         sync.Mutex
+	done, told int64
+}
+
+func (d *Dir) progressOf(segments []*segment, opts []VerifyOption) *progress {
+	p := &progress{}
+	for _, o := range opts {
+		o(p)
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, s := range segments {
+		p.total += s.bytes()
+		if s.state == stateSealed {
+			p.total += s.size
+		}
+	}
+	return p
+}
+
+// bytes is how much of a segment is frames. The caller holds the lock of the Dir.
+func (s *segment) bytes() int64 {
+	switch s.state {
+	case stateNext:
+		return 0
+	case stateActive:
+		return s.end - headerBytes
+	}
+	return s.bodyEnd - headerBytes
+}
+
+const progressSteps = 100
+
+func (p *progress) add(n int64) {
+	if p.tell == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done = min(p.done+n, p.total); p.done-p.told > p.total/progressSteps && p.done < p.total {
+		p.told = p.done
+		p.tell(p.done, p.total)
+	}
+}
+
+func (p *progress) finish() {
+	if p.tell != nil {
+		p.tell(p.total, p.total)
+	}
+}
+
+// holdAll are the segments, the next one included, which stay until they are let go.
+func (d *Dir) holdAll() []*segment {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	all := slices.Clone(d.segments)
+	if d.next != nil {
+		all = append(all, d.next)
+	}
+	for _, s := range all {
+		s.readers.Add(1)
+	}
+	return all
+}
+
+// fileReport is what the file of a segment shows beside its frames.
+type fileReport struct {
+	loss *annals.DataLossError
+	err  error
+}
+
+func (d *Dir) verifyFile(ctx context.Context, s *segment, p *progress) fileReport {
 	v, err := d.view(ctx, s)
 	if err != nil {
-		err = closedError(err)
-		if errors.Is(err, annals.ErrClosed) {
-			return err
-		}
-		r.add(&annals.DataLossError{File: s.name(), Reason: err.Error()})
-		return nil
+		return reportOf(s, err)
 	}
 	if s.absent {
-		return nil // opening has said so
+		return fileReport{} // opening has said so
 	}
 	b := make([]byte, headerBytes)
 	n, err := v.file.ReadAt(b, 0)
@@ -78,19 +184,27 @@ func (d *Dir) verifyFile(ctx context.Context, s *segment, r *Report) error {
 		}
 	}
 	if err == nil && v.state == stateSealed {
-		err = verifySealed(v)
+		err = verifySealed(ctx, v, p)
 	}
-	if err := closedError(err); errors.Is(err, annals.ErrClosed) {
-		return err
+	if cause := ended(ctx); cause != nil {
+		return fileReport{err: cause}
 	}
-	if err != nil {
-		r.add(&annals.DataLossError{File: v.name(), Reason: err.Error()})
+	return reportOf(s, err)
+}
+
+func reportOf(s *segment, err error) fileReport {
+	switch err := closedError(err); {
+	case err == nil:
+		return fileReport{}
+	case errors.Is(err, annals.ErrClosed):
+		return fileReport{err: err}
+	default:
+		return fileReport{loss: &annals.DataLossError{File: s.name(), Reason: err.Error()}}
 	}
-	return nil
 }
 
 // verifySealed compares the footer with the frames, and the sum of the file with the manifest.
-func verifySealed(v *view) error {
+func verifySealed(ctx context.Context, v *view, p *progress) error {
 	b := make([]byte, v.size-v.bodyEnd)
 	if n, err := v.file.ReadAt(b, v.bodyEnd); n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
@@ -103,7 +217,8 @@ func verifySealed(v *view) error {
 		return err
 	}
 	footer := b[:len(b)-trailerBytes]
-	sum, err := sumOf(v.file, v.bodyEnd, footer)
+	sum, err := sumOf(counted{ctx, v.file, p}, v.bodyEnd, footer)
+	p.add(v.size - v.bodyEnd)
 	switch {
 	case err != nil:
 		return err
@@ -113,6 +228,22 @@ func verifySealed(v *view) error {
 		return damaged("the footer is not that of the frames")
 	}
 	return nil
+}
+
+// counted tells of what is read, until ctx ends.
+type counted struct {
+	ctx context.Context //nolint:containedctx // of one call
+	io.ReaderAt
+	p *progress
+}
+
+func (c counted) ReadAt(b []byte, off int64) (int, error) {
+	if err := ended(c.ctx); err != nil {
+		return 0, err
+	}
+	n, err := c.ReaderAt.ReadAt(b, off)
+	c.p.add(int64(n))
+	return n, err
 }
 
 // sumOf is the SHA-256 of the first bytes of a file and those that follow.
@@ -134,7 +265,8 @@ type (
 )
 
 // count notes a frame, or its loss.
-func (r *Report) count(f []byte, err error) bool {
+func (r *Report) count(f []byte, err error, p *progress) bool {
+	p.add(int64(len(f)) + envelopeBytes)
 	var loss *annals.DataLossError
 	switch {
 	case errors.As(err, &loss):

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +18,10 @@ type window struct {
 	limit int64
 	// patient takes what cannot be read for damage, and searches behind it.
 	patient bool
-	buf     []byte
-	start   int64
+	// ahead is how much is read at once; 0 is blockBytes.
+	ahead int
+	buf   []byte
+	start int64
 }
 
 // errUnreadable is the part of a damage that the device may take back: it is never a reason to cut.
@@ -29,8 +32,8 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	if off < 0 || int64(n) > w.limit-off {
 		return nil, io.ErrUnexpectedEOF
 	}
-	if i := off - w.start; i >= 0 && i+int64(n) <= int64(len(w.buf)) {
-		return w.buf[i : i+int64(n)], nil
+	if b := w.buffered(off); len(b) >= n {
+		return b[:n], nil
 	}
 	if err := w.fill(off, n); err != nil {
 		if w.patient && !errors.Is(err, fs.ErrClosed) {
@@ -44,9 +47,17 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	return w.buf[:n], nil
 }
 
+// buffered gives what is in memory from off on.
+func (w *window) buffered(off int64) []byte {
+	if i := off - w.start; i >= 0 && i < int64(len(w.buf)) {
+		return w.buf[i:]
+	}
+	return nil
+}
+
 // fill reads n bytes, and ahead. That what is ahead cannot be read is found out when it is wanted.
 func (w *window) fill(off int64, n int) error {
-	size := int(min(int64(max(n, blockBytes)), w.limit-off))
+	size := int(min(int64(max(n, cmp.Or(w.ahead, blockBytes))), w.limit-off))
 	if cap(w.buf) < size {
 		w.buf = make([]byte, size)
 	}
@@ -64,8 +75,8 @@ const sectorBytes = 4096
 
 // rest gives what is buffered from off on, and at least one byte before the limit.
 func (w *window) rest(off int64) ([]byte, error) {
-	if i := off - w.start; i >= 0 && i < int64(len(w.buf)) {
-		return w.buf[i:], nil
+	if b := w.buffered(off); b != nil {
+		return b, nil
 	}
 	if err := w.fill(off, 1); err != nil {
 		if !w.patient || errors.Is(err, fs.ErrClosed) {
