@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/annalsdb/annals/store/engine/segment"
 )
 
 // told is the history that a new store is given.
@@ -66,7 +68,7 @@ func framesIn(t *testing.T, data string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bytes.Count(b, []byte(envelopeMagic))
+	return bytes.Count(b, []byte(segment.EnvelopeMagic))
 }
 
 func TestADemoThatWasKilledIsToldToItsEndAndOnce(t *testing.T) {

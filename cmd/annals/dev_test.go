@@ -271,7 +271,7 @@ func TestADamagedStoreIsServedAndTakesNoCommands(t *testing.T) {
 		p.signal(os.Interrupt, exitOK)
 		after := files(t, filepath.Join(data, storeName))
 		for path := range before {
-			if strings.HasSuffix(path, segmentSuffix) && before[path] != after[path] {
+			if strings.HasSuffix(path, ".seg") && before[path] != after[path] {
 				t.Errorf("%s was changed", path)
 			}
 		}

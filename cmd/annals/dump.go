@@ -17,6 +17,7 @@ import (
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/disk"
 	"github.com/annalsdb/annals/store/engine/frame"
+	"github.com/annalsdb/annals/store/engine/segment"
 )
 
 // How deep a dump goes.
@@ -125,9 +126,9 @@ func (d *dumper) all(ctx context.Context, only string) error {
 func (d *dumper) file(ctx context.Context, e os.DirEntry) error {
 	name := e.Name()
 	switch {
-	case isManifest(name):
+	case segment.IsManifest(name):
 		return d.manifest(name)
-	case isSegment(name):
+	case segment.IsSegment(name):
 		return d.segment(ctx, name)
 	case e.IsDir():
 		return nil
@@ -144,12 +145,10 @@ func (d *dumper) manifest(name string) error {
 	if err != nil {
 		return err
 	}
-	m, problem := readManifest(b)
+	m, problem := segment.ReadManifest(b)
 	line := &manifestDump{Kind: "manifest", File: name, Problem: text(problem)}
 	if m != nil {
-		line.manifestFields = &manifestFields{
-			Number: m.Number, Format: m.Format, Store: m.Store, Incarnation: m.Incarnation, Epoch: m.Epoch, Clean: m.Clean, Segments: m.Segments,
-		}
+		line.manifestFields = manifestOf(m)
 	}
 	d.print(0, line)
 	return nil
@@ -187,7 +186,7 @@ type segmentDumper struct {
 	buf  []byte
 
 	store frame.StoreID
-	salt  []byte
+	salt  [16]byte
 	prev  *frame.Header // of the frame before, nil if it is not known
 }
 
@@ -196,20 +195,20 @@ func (s *segmentDumper) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b, err := s.at(0, segmentHeaderBytes)
+	b, err := s.at(0, segment.HeaderBytes)
 	if err != nil {
 		return err
 	}
-	h, problem := readHeader(b)
+	h, problem := segment.ReadHeader(b)
 	line := &segmentDump{Kind: "segment", File: s.name, Size: info.Size(), Problem: text(problem)}
 	if h == nil {
 		s.print(0, line)
 		return nil // without its salt nothing in it can be told
 	}
-	s.salt, s.store = bytes.Clone(h.Salt), frame.StoreID(h.Store)
+	s.salt, s.store = h.Salt, h.Store
 	line.segmentFields = &segmentFields{
-		Number: h.Number, Generation: h.Generation, Format: h.Format, Store: bytes.Clone(h.Store), Incarnation: h.Incarnation,
-		Salt: s.salt, Capacity: h.Capacity,
+		Number: h.Number, Generation: h.Generation, Format: h.Format, Store: h.Store[:], Incarnation: h.Incarnation,
+		Salt: h.Salt[:], Capacity: h.Capacity,
 	}
 	s.print(0, line)
 	if s.depth == depthSegments {
@@ -236,24 +235,30 @@ func (s *segmentDumper) at(off int64, n int) ([]byte, error) {
 }
 
 // end is where the frames end at the latest: before the footer, if there is one.
-func (s *segmentDumper) end(size int64) (int64, *trailerLayout, error) {
-	if size < segmentHeaderBytes+trailerBytes {
+func (s *segmentDumper) end(size int64) (int64, *trailerLine, error) {
+	if size < segment.HeaderBytes+segment.TrailerBytes {
 		return size, nil, nil
 	}
-	b, err := s.at(size-trailerBytes, trailerBytes)
+	b, err := s.at(size-segment.TrailerBytes, segment.TrailerBytes)
 	if err != nil {
 		return 0, nil, err
 	}
-	t := readTrailer(bytes.Clone(b))
-	if t == nil || int64(t.FooterSize) > size-trailerBytes-segmentHeaderBytes {
+	t, problem := segment.ReadTrailer(b)
+	if t == nil || t.FooterSize > size-segment.TrailerBytes-segment.HeaderBytes {
 		return size, nil, nil
 	}
-	return size - trailerBytes - int64(t.FooterSize), t, nil
+	return size - segment.TrailerBytes - t.FooterSize, &trailerLine{t, problem}, nil
+}
+
+// trailerLine is a trailer, and what is wrong with it.
+type trailerLine struct {
+	*segment.TrailerLayout
+	problem error
 }
 
 // body prints the frames, and what lies between them.
 func (s *segmentDumper) body(ctx context.Context, end int64) error {
-	for off := int64(segmentHeaderBytes); off < end; {
+	for off := int64(segment.HeaderBytes); off < end; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -267,7 +272,7 @@ func (s *segmentDumper) body(ctx context.Context, end int64) error {
 			}
 			continue
 		}
-		b, err := s.at(off+envelopeBytes, e.Size)
+		b, err := s.at(off+segment.EnvelopeBytes, e.Size)
 		if err != nil {
 			return err
 		}
@@ -276,25 +281,25 @@ func (s *segmentDumper) body(ctx context.Context, end int64) error {
 			return nil
 		}
 		s.frame(off, e, b)
-		off += envelopeBytes + int64(e.Size)
+		off += segment.EnvelopeBytes + int64(e.Size)
 	}
 	return nil
 }
 
-func (s *segmentDumper) envelope(off, end int64) (e envelopeLayout, problem, err error) {
-	b, err := s.at(off, int(min(envelopeBytes+frame.HeaderBytes, end-off)))
+func (s *segmentDumper) envelope(off, end int64) (e segment.EnvelopeLayout, problem, err error) {
+	b, err := s.at(off, int(min(segment.EnvelopeBytes+frame.HeaderBytes, end-off)))
 	if err != nil {
 		return e, nil, err
 	}
-	e, problem = readEnvelope(b, s.salt, off)
-	if problem == nil && int64(e.Size) > end-off-envelopeBytes {
+	e, problem = segment.ReadEnvelope(b, s.salt, off)
+	if problem == nil && int64(e.Size) > end-off-segment.EnvelopeBytes {
 		problem = fmt.Errorf("envelope of a frame of %d bytes, which does not fit", e.Size)
 	}
 	return e, problem, nil
 }
 
 // later prints that something follows the last durable frame: what somebody writes now, or could not write to its end.
-func (s *segmentDumper) later(off, end int64, e envelopeLayout, b []byte) {
+func (s *segmentDumper) later(off, end int64, e segment.EnvelopeLayout, b []byte) {
 	state := "verifies, and is not known to be durable"
 	if _, problem := frame.Verify(b, s.store); problem != nil {
 		state = "is not written to its end: " + problem.Error()
@@ -306,7 +311,7 @@ func (s *segmentDumper) later(off, end int64, e envelopeLayout, b []byte) {
 }
 
 // frame prints the frame b and its records.
-func (s *segmentDumper) frame(off int64, e envelopeLayout, b []byte) {
+func (s *segmentDumper) frame(off int64, e segment.EnvelopeLayout, b []byte) {
 	h, problem := frame.ParseHeader(b)
 	line := &frameDump{Kind: "frame", File: s.name, Offset: off, Size: e.Size, Frame: e.Frame, Durable: e.Durable, Problem: text(problem)}
 	if problem != nil {
@@ -326,7 +331,7 @@ func (s *segmentDumper) frame(off int64, e envelopeLayout, b []byte) {
 	s.print(1, line)
 	if s.depth == depthRecords {
 		for at, r := range frame.Records(b) {
-			s.record(off+envelopeBytes+int64(at), r)
+			s.record(off+segment.EnvelopeBytes+int64(at), r)
 		}
 	}
 }
@@ -361,8 +366,8 @@ search:
 			break
 		}
 		b = bytes.Clone(b) // looking at an envelope reads elsewhere
-		for i := 0; i+len(envelopeMagic) <= len(b); i += envelopeAlign {
-			if at+int64(i) == off || !bytes.HasPrefix(b[i:], []byte(envelopeMagic)) {
+		for i := 0; i+len(segment.EnvelopeMagic) <= len(b); i += segment.FrameAlign {
+			if at+int64(i) == off || !bytes.HasPrefix(b[i:], []byte(segment.EnvelopeMagic)) {
 				continue
 			}
 			_, problem, err := s.envelope(at+int64(i), end)
@@ -389,7 +394,7 @@ search:
 }
 
 // footer prints the sections of the footer, and the trailer.
-func (s *segmentDumper) footer(off, size int64, t *trailerLayout) error {
+func (s *segmentDumper) footer(off, size int64, t *trailerLine) error {
 	if t == nil {
 		return nil
 	}
@@ -397,16 +402,16 @@ func (s *segmentDumper) footer(off, size int64, t *trailerLayout) error {
 	if err != nil {
 		return err
 	}
-	sections, problem := readFooter(b, off)
-	s.print(1, &footerDump{Kind: "footer", File: s.name, Offset: off, Size: uint64(t.FooterSize), Problem: text(problem)})
+	sections, problem := segment.ReadFooter(b, off)
+	s.print(1, &footerDump{Kind: "footer", File: s.name, Offset: off, Size: t.FooterSize, Problem: text(problem)})
 	for _, section := range sections {
 		s.print(2, &footerDump{
-			Kind: "section", File: s.name, Offset: int64(section.Offset), Size: section.Size, Section: section.Section, Problem: text(section.Problem),
+			Kind: "section", File: s.name, Offset: section.Offset, Size: section.Size, Section: section.Section, Problem: text(section.Problem),
 		})
 	}
 	s.print(1, &trailerDump{
-		Kind: "trailer", File: s.name, Offset: size - trailerBytes, LastFrame: t.LastFrame, LastPosition: t.LastPosition,
-		LastTime: t.LastTime, LastHash: t.LastHash, SHA256: t.SHA256, Problem: text(t.Problem),
+		Kind: "trailer", File: s.name, Offset: size - segment.TrailerBytes, LastFrame: t.LastFrame, LastPosition: t.LastPosition,
+		LastTime: t.LastTime, LastHash: t.LastHash[:], SHA256: t.SHA256[:], Problem: text(t.problem),
 	})
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/annalsdb/annals/store/engine/segment"
 )
 
 // kinds counts the lines of each kind, and lists those with a problem.
@@ -73,9 +75,9 @@ func TestDumpGoesOnBehindDamage(t *testing.T) {
 		problem string
 	}{
 		"in the data of a record":   {`{"n":5,`, 0, 10, 9, "checksum"},
-		"in an envelope":            {envelopeMagic, 20, 9, 9, "checksum"},
+		"in an envelope":            {segment.EnvelopeMagic, 20, 9, 9, "checksum"},
 		"in the header of a frame":  {"ANNLFRM1", 70, 9, 9, "checksum"},
-		"in the name of a envelope": {envelopeMagic, 0, 9, 9, "no envelope begins here"},
+		"in the name of a envelope": {segment.EnvelopeMagic, 0, 9, 9, "no envelope"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/segment"
 )
 
 // line is a line of a dump: an object for programs, and a text for people. What cannot be read of a thing is left out.
@@ -24,8 +26,56 @@ type manifestFields struct {
 	Store       hexBytes      `json:"store"`
 	Incarnation uint32        `json:"incarnation"`
 	Epoch       uint64        `json:"epoch"`
-	Clean       *endLayout    `json:"clean,omitempty"` // absent: the log is in use, or was not closed
-	Segments    []entryLayout `json:"segments"`
+	Clean       *endFields    `json:"clean,omitempty"` // absent: the log is in use, or was not closed
+	Segments    []entryFields `json:"segments"`
+}
+
+// endFields say where the log ended when it was closed.
+type endFields struct {
+	Frame    uint64          `json:"frame"`
+	Position annals.Position `json:"position"`
+	Segment  uint64          `json:"segment"`
+	Offset   int64           `json:"offset"`
+	Hash     hexBytes        `json:"hash"`
+}
+
+// entryFields are what a manifest says of a segment. The last five are known when no frame is added any more.
+type entryFields struct {
+	File          string          `json:"file"`
+	State         string          `json:"state"`
+	Size          int64           `json:"size"`
+	Salt          hexBytes        `json:"salt"`
+	FirstFrame    uint64          `json:"firstFrame,omitempty"`
+	FirstPosition annals.Position `json:"firstPosition,omitzero"`
+	BodyEnd       int64           `json:"bodyEnd,omitempty"`
+	LastFrame     uint64          `json:"lastFrame,omitempty"`
+	LastPosition  annals.Position `json:"lastPosition,omitzero"`
+	LastHash      hexBytes        `json:"lastHash,omitempty"`
+	SHA256        hexBytes        `json:"sha256,omitempty"`
+}
+
+func manifestOf(m *segment.ManifestLayout) *manifestFields {
+	fields := &manifestFields{
+		Number: m.Number, Format: m.Format, Store: m.Store[:], Incarnation: m.Incarnation, Epoch: m.Epoch,
+	}
+	if c := m.Clean; c != nil {
+		fields.Clean = &endFields{Frame: c.Last.Seq, Position: c.Position, Segment: c.Segment, Offset: c.Offset, Hash: c.Last.Hash[:]}
+	}
+	for _, e := range m.Segments {
+		fields.Segments = append(fields.Segments, entryFields{
+			File: e.File, State: e.State, Size: e.Size, Salt: e.Salt[:], FirstFrame: e.FirstFrame, FirstPosition: e.FirstPosition,
+			BodyEnd: e.BodyEnd, LastFrame: e.LastFrame, LastPosition: e.LastPosition, LastHash: known(e.LastHash), SHA256: known(e.SHA256),
+		})
+	}
+	return fields
+}
+
+// known is a hash, nil if it is not known.
+func known(hash [32]byte) hexBytes {
+	if zero(hash[:]) {
+		return nil
+	}
+	return hash[:]
 }
 
 func (m *manifestDump) text() string {
@@ -41,7 +91,7 @@ func (m *manifestDump) text() string {
 	return t + problemText(m.Problem)
 }
 
-func (e *entryLayout) text() string {
+func (e *entryFields) text() string {
 	t := fmt.Sprintf("%s  %s, %d bytes", e.File, e.State, e.Size)
 	if e.LastFrame != 0 {
 		t += fmt.Sprintf(", frames %d to %d, positions %d to %d, which end at offset %d, last hash %s",
@@ -67,7 +117,7 @@ type segmentFields struct {
 	Store       hexBytes `json:"store"`
 	Incarnation uint32   `json:"incarnation"`
 	Salt        hexBytes `json:"salt"`
-	Capacity    uint64   `json:"capacity"`
+	Capacity    int64    `json:"capacity"`
 }
 
 func (s *segmentDump) text() string {
@@ -169,7 +219,7 @@ type footerDump struct {
 	Kind    string `json:"kind"`
 	File    string `json:"file"`
 	Offset  int64  `json:"offset"`
-	Size    uint64 `json:"size"`
+	Size    int64  `json:"size"`
 	Section string `json:"section,omitempty"`
 	Problem string `json:"problem,omitempty"`
 }
@@ -214,3 +264,14 @@ func problemText(problem string) string {
 	}
 	return "  PROBLEM: " + problem
 }
+
+// hexBytes are bytes that are shown in hexadecimal.
+type hexBytes []byte
+
+// MarshalText writes the digits, in JSON as a string.
+func (b hexBytes) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%x", []byte(b)), nil }
+
+// String writes the first digits: enough to tell one from another.
+func (b hexBytes) String() string { return fmt.Sprintf("%x", []byte(b[:min(4, len(b))])) }
+
+func zero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }

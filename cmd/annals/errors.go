@@ -80,7 +80,7 @@ func storeFiles(dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if isManifest(e.Name()) || isSegment(e.Name()) {
+		if segment.IsManifest(e.Name()) || segment.IsSegment(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

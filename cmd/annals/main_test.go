@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -214,8 +215,8 @@ func TestANewerFormatIsRefusedByName(t *testing.T) {
 	for _, path := range manifests {
 		change(t, path, func(b []byte) []byte {
 			b[8] = 9
-			end := len(b) - manifestTailBytes
-			le.PutUint32(b[end:], crc32.Checksum(b[:end], castagnoli))
+			end := len(b) - 8 // where its checksum is, in every format
+			binary.LittleEndian.PutUint32(b[end:], crc32.Checksum(b[:end], crc32.MakeTable(crc32.Castagnoli)))
 			return b
 		})
 	}

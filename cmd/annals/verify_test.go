@@ -10,6 +10,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/disk"
+	"github.com/annalsdb/annals/store/engine/segment"
 )
 
 func TestVerifySaysHowMuchItChecked(t *testing.T) {
@@ -79,8 +80,8 @@ func TestVerifyNoticesAFlippedByteAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := 5
-		if isSegment(path) && !bytes.Contains(b, []byte(envelopeMagic)) {
-			first += segmentHeaderBytes
+		if segment.IsSegment(filepath.Base(path)) && !bytes.Contains(b, []byte(segment.EnvelopeMagic)) {
+			first += segment.HeaderBytes
 		}
 		for at := first; at < len(b); at += 1 + len(b)/23 {
 			spoilt := bytes.Clone(b)
@@ -145,7 +146,7 @@ func TestVerifyOfADirectoryOfWhichNothingVerifies(t *testing.T) {
 	}
 	command(t, "", "verify", dir).is(exitDamaged).prints("neither a manifest nor the header of a segment verifies", `"damaged":1`)
 	command(t, "", "read", dir).is(exitDamaged, "neither a manifest")
-	command(t, "", "dump", dir).is(exitOK).prints(`"problem":"it is no manifest"`, `"problem":"no segment begins here"`)
+	command(t, "", "dump", dir).is(exitOK).prints(`"problem":"does not verify: no manifest"`, `"problem":"does not verify: no segment header"`)
 }
 
 func TestATornTailIsNotDamage(t *testing.T) {

@@ -47,18 +47,18 @@ func envelopeCRC(b, f []byte, salt [16]byte, off int64) uint32 {
 }
 
 // decodeEnvelope verifies the envelope at the start of b, which holds the frame's header too. limit is how many bytes of the file
-// follow from there.
+// follow from there. With an error it gives what the bytes say.
 func decodeEnvelope(b []byte, salt [16]byte, off, limit int64) (envelope, error) {
 	if len(b) < envelopeBytes+frame.HeaderBytes || !bytes.HasPrefix(b, []byte(envelopeMagic)) {
 		return envelope{}, damaged("no envelope")
 	}
 	le := binary.LittleEndian
-	if le.Uint32(b[12:]) != envelopeCRC(b, b[envelopeBytes:], salt, off) {
-		return envelope{}, damaged("checksum of the envelope")
-	}
 	e := envelope{size: int(le.Uint32(b[8:])), seq: le.Uint64(b[16:]), durableSeq: le.Uint64(b[24:])}
+	if le.Uint32(b[12:]) != envelopeCRC(b, b[envelopeBytes:], salt, off) {
+		return e, damaged("checksum of the envelope")
+	}
 	if e.size < frame.HeaderBytes || e.size > frame.BytesMax || e.size%frameAlign != 0 || int64(e.size)+envelopeBytes > limit {
-		return envelope{}, damaged("size of the envelope")
+		return e, damaged("size of the envelope: a frame of %d bytes", e.size)
 	}
 	return e, nil
 }

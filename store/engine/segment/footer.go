@@ -1,8 +1,8 @@
 package segment
 
 import (
-	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"time"
 
@@ -63,30 +63,67 @@ func directoryCRC(b []byte, sections int) uint32 {
 	return crc32.Update(crc, castagnoli, b[directoryHead:directoryHead+sections*directoryItem])
 }
 
-// decodeFooter verifies the footer b, which lies at off, and gives the table back.
-func decodeFooter(b []byte, off int64) (*table, error) {
+// section is a part of a footer, and what is wrong with it.
+type section struct {
+	kind      sectionKind
+	off, size int64
+	bytes     []byte
+	problem   error
+}
+
+type sectionKind uint32
+
+// String names it, as the documents do.
+func (k sectionKind) String() string {
+	if names := []string{sectionFrames: "frames", sectionRecords: "records", sectionExtent: "extent"}; k > 0 && int64(k) < int64(len(names)) {
+		return names[k]
+	}
+	return fmt.Sprintf("unknown (%d)", uint32(k))
+}
+
+// parseSections gives the sections of the footer b, which lies at off, and what is wrong with the list of them.
+func parseSections(b []byte, off int64) (sections []section, err error) {
 	le := binary.LittleEndian
-	if len(b) < directoryHead || !bytes.HasPrefix(b, []byte(footerMagic)) {
+	if !begins(b, footerMagic, directoryHead) {
 		return nil, damaged("no footer")
 	}
-	n := int(le.Uint32(b[8:]))
-	if n > (len(b)-directoryHead)/directoryItem || le.Uint32(b[12:]) != directoryCRC(b, n) {
-		return nil, damaged("checksum of the footer's directory")
+	n := int64(le.Uint32(b[8:]))
+	if n > int64(len(b)-directoryHead)/directoryItem {
+		return nil, damaged("%d sections do not fit into the footer", n)
 	}
-	sections := map[uint32][]byte{}
+	if le.Uint32(b[12:]) != directoryCRC(b, int(n)) {
+		err = damaged("checksum of the footer's directory")
+	}
 	for i := range n {
 		item := b[directoryHead+i*directoryItem:]
-		at, size := int64(le.Uint64(item[8:]))-off, int64(le.Uint64(item[16:]))
-		if at < 0 || size < 0 || at > int64(len(b)) || size > int64(len(b))-at {
-			return nil, damaged("a section of the footer lies outside of it")
+		s := section{kind: sectionKind(le.Uint32(item)), off: int64(le.Uint64(item[8:])), size: int64(le.Uint64(item[16:]))}
+		switch at := s.off - off; {
+		case s.off < off || at > int64(len(b)) || s.size < 0 || s.size > int64(len(b))-at:
+			s.problem = damaged("section %s of the footer lies outside of it", s.kind)
+		default:
+			if s.bytes = b[at : at+s.size]; le.Uint32(item[4:]) != crc32.Checksum(s.bytes, castagnoli) {
+				s.problem = damaged("checksum of section %s of the footer", s.kind)
+			}
 		}
-		s := b[at : at+size]
-		if le.Uint32(item[4:]) != crc32.Checksum(s, castagnoli) {
-			return nil, damaged("checksum of section %d of the footer", le.Uint32(item))
-		}
-		sections[le.Uint32(item)] = s
+		sections = append(sections, s)
 	}
-	return decodeTable(sections[sectionFrames], sections[sectionRecords], sections[sectionExtent])
+	return sections, err
+}
+
+// decodeFooter verifies the footer b, which lies at off, and gives the table back.
+func decodeFooter(b []byte, off int64) (*table, error) {
+	sections, err := parseSections(b, off)
+	if err != nil {
+		return nil, err
+	}
+	kinds := map[sectionKind][]byte{}
+	for _, s := range sections {
+		if s.problem != nil {
+			return nil, s.problem
+		}
+		kinds[s.kind] = s.bytes
+	}
+	return decodeTable(kinds[sectionFrames], kinds[sectionRecords], kinds[sectionExtent])
 }
 
 func decodeTable(frames, records, extent []byte) (*table, error) {
@@ -144,21 +181,32 @@ func (t *trailer) encode() []byte {
 	return b
 }
 
-func decodeTrailer(b []byte) (trailer, error) {
-	le := binary.LittleEndian
-	switch {
-	case len(b) < trailerBytes || !bytes.HasPrefix(b, []byte(trailerMagic)):
-		return trailer{}, damaged("no trailer")
-	case le.Uint32(b[124:]) != crc32.Checksum(b[:124], castagnoli):
-		return trailer{}, damaged("checksum of the trailer")
-	case le.Uint32(b[120:]) != 0:
-		return trailer{}, damaged("reserved bytes of the trailer")
+// parseTrailer gives what can be read, nil if b is no trailer, and the first thing that is wrong with it.
+func parseTrailer(b []byte) (*trailer, error) {
+	if !begins(b, trailerMagic, trailerBytes) {
+		return nil, damaged("no trailer")
 	}
-	return trailer{
+	le := binary.LittleEndian
+	t := &trailer{
 		last: tip{
 			seq: le.Uint64(b[8:]), pos: annals.Position(le.Uint64(b[16:])), hash: [32]byte(b[32:64]), linked: true,
 		},
 		lastTime: time.Unix(0, int64(le.Uint64(b[24:]))).UTC(), sum: [32]byte(b[64:96]),
 		footerSize: int64(le.Uint32(b[96:])), generation: le.Uint32(b[100:]), salt: [16]byte(b[104:120]),
-	}, nil
+	}
+	switch {
+	case !checksum(b, trailerBytes-4):
+		return t, damaged("checksum of the trailer")
+	case le.Uint32(b[120:]) != 0:
+		return t, damaged("reserved bytes of the trailer")
+	}
+	return t, nil
+}
+
+func decodeTrailer(b []byte) (trailer, error) {
+	t, err := parseTrailer(b)
+	if err != nil {
+		return trailer{}, err
+	}
+	return *t, nil
 }

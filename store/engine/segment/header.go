@@ -57,25 +57,34 @@ func (h *header) encode() []byte {
 	return b
 }
 
-// decodeHeader verifies before it believes the format number: the place of the checksum is the same in every format.
-func decodeHeader(file string, b []byte) (header, error) {
-	le := binary.LittleEndian
-	switch {
-	case len(b) < headerBytes || !bytes.HasPrefix(b, []byte(headerMagic)):
-		return header{}, damaged("no segment header")
-	case le.Uint32(b[headerCRC:]) != crc32.Checksum(b[:headerCRC], castagnoli):
-		return header{}, damaged("checksum of the segment header")
-	case le.Uint16(b[8:]) > formatNumber:
-		return header{}, &NewerFormatError{File: file, Format: int(le.Uint16(b[8:])), Known: formatNumber}
+// parseHeader gives what can be read, nil if no header begins b, and the first thing that is wrong with it.
+func parseHeader(b []byte) (h *header, format uint16, err error) {
+	if !begins(b, headerMagic, headerBytes) {
+		return nil, 0, damaged("no segment header")
 	}
-	h := header{
+	le := binary.LittleEndian
+	h = &header{
 		store: frame.StoreID(b[16:32]), incarnation: le.Uint32(b[32:]), no: le.Uint64(b[40:]),
 		generation: le.Uint32(b[48:]), salt: [16]byte(b[56:72]), capacity: int64(le.Uint64(b[72:])),
 	}
-	if !bytes.Equal(b[:headerBytes], h.encode()) || h.capacity < headerBytes {
+	if !checksum(b, headerCRC) {
+		err = damaged("checksum of the segment header")
+	}
+	return h, le.Uint16(b[8:]), err
+}
+
+// decodeHeader verifies before it believes the format number: the place of the checksum is the same in every format.
+func decodeHeader(file string, b []byte) (header, error) {
+	h, format, err := parseHeader(b)
+	switch {
+	case err != nil:
+		return header{}, err
+	case format > formatNumber:
+		return header{}, &NewerFormatError{File: file, Format: int(format), Known: formatNumber}
+	case !bytes.Equal(b[:headerBytes], h.encode()) || h.capacity < headerBytes:
 		return header{}, damaged("reserved bytes of the segment header")
 	}
-	return h, nil
+	return *h, nil
 }
 
 func segmentName(no uint64, generation uint32) string {

@@ -38,6 +38,14 @@ const (
 	stateSealed
 )
 
+// String names it, as the documents do.
+func (s state) String() string {
+	if names := []string{stateNext: "next", stateActive: "active", stateFull: "full", stateSealed: "sealed"}; s > 0 && int(s) < len(names) {
+		return names[s]
+	}
+	return fmt.Sprintf("unknown (%d)", uint8(s))
+}
+
 // entry is what the manifest says of a segment.
 type entry struct {
 	no         uint64
@@ -130,21 +138,14 @@ func (e *entry) encode() []byte {
 	return b
 }
 
-// decodeManifest verifies before it believes the format number: the place of the checksum is the same in every format.
-func decodeManifest(file string, b []byte) (*manifest, error) {
+// parseManifest gives what can be read, nil if b is no manifest, and the first thing that is wrong with it.
+func parseManifest(b []byte) (m *manifest, format uint16, err error) {
 	le := binary.LittleEndian
 	end := len(b) - manifestTail
-	switch {
-	case end < manifestHead || !bytes.HasPrefix(b, []byte(manifestMagic)):
-		return nil, damaged("no manifest")
-	case le.Uint32(b[end:]) != crc32.Checksum(b[:end], castagnoli):
-		return nil, damaged("checksum of the manifest")
-	case le.Uint16(b[8:]) > formatNumber:
-		return nil, &NewerFormatError{File: file, Format: int(le.Uint16(b[8:])), Known: formatNumber}
-	case int64(le.Uint32(b[36:]))*manifestItem != int64(end-manifestHead):
-		return nil, damaged("size of the manifest")
+	if !begins(b, manifestMagic, manifestHead+manifestTail) {
+		return nil, 0, damaged("no manifest")
 	}
-	m := &manifest{
+	m = &manifest{
 		no:       le.Uint64(b[64:]),
 		identity: journal.Identity{Store: frame.StoreID(b[16:32]), Incarnation: le.Uint32(b[32:]), HashSeed: [16]byte(b[48:64])},
 		epoch:    le.Uint64(b[40:]),
@@ -155,32 +156,49 @@ func decodeManifest(file string, b []byte) (*manifest, error) {
 			segment: le.Uint64(b[88:]), off: int64(le.Uint64(b[96:])),
 		}
 	}
-	for at := manifestHead; at < end; at += manifestItem {
-		e, err := decodeEntry(b[at : at+manifestItem])
-		if err != nil {
-			return nil, err
-		}
-		m.segments = append(m.segments, e)
+	for at := manifestHead; at+manifestItem <= end; at += manifestItem {
+		m.segments = append(m.segments, parseEntry(b[at:at+manifestItem]))
 	}
-	if !bytes.Equal(m.encode(), b) {
-		return nil, damaged("reserved bytes of the manifest")
+	switch {
+	case !checksum(b, end):
+		err = damaged("checksum of the manifest")
+	case int64(le.Uint32(b[36:]))*manifestItem != int64(end-manifestHead):
+		err = damaged("size of the manifest")
 	}
-	return m, nil
+	return m, le.Uint16(b[8:]), err
 }
 
-func decodeEntry(b []byte) (entry, error) {
+func parseEntry(b []byte) entry {
 	le := binary.LittleEndian
-	e := entry{
+	return entry{
 		no: le.Uint64(b), generation: le.Uint32(b[8:]), state: state(b[12]), salt: [16]byte(b[16:32]),
 		size: int64(le.Uint64(b[32:])), bodyEnd: int64(le.Uint64(b[40:])),
 		firstSeq: le.Uint64(b[48:]), firstPos: annals.Position(le.Uint64(b[56:])),
 		lastSeq: le.Uint64(b[64:]), lastPos: annals.Position(le.Uint64(b[72:])),
 		lastHash: [32]byte(b[80:112]), sum: [32]byte(b[112:144]),
 	}
-	if e.state < stateNext || e.state > stateSealed || e.size < headerBytes || e.bodyEnd < 0 || e.bodyEnd > e.size {
-		return entry{}, damaged("an entry of the manifest")
+}
+
+// decodeManifest verifies before it believes the format number: the place of the checksum is the same in every format.
+func decodeManifest(file string, b []byte) (*manifest, error) {
+	m, format, err := parseManifest(b)
+	switch {
+	case m == nil || !checksum(b, len(b)-manifestTail):
+		return nil, err
+	case format > formatNumber:
+		return nil, &NewerFormatError{File: file, Format: int(format), Known: formatNumber}
+	case err != nil:
+		return nil, err
 	}
-	return e, nil
+	for _, e := range m.segments {
+		if e.state < stateNext || e.state > stateSealed || e.size < headerBytes || e.bodyEnd < 0 || e.bodyEnd > e.size {
+			return nil, damaged("an entry of the manifest")
+		}
+	}
+	if !bytes.Equal(m.encode(), b) {
+		return nil, damaged("reserved bytes of the manifest")
+	}
+	return m, nil
 }
 
 func manifestName(no uint64) string { return fmt.Sprintf("%s%08d", manifestPrefix, no) }

@@ -135,7 +135,9 @@ func (d *Dir) fillCopy(ctx context.Context, f vfs.File, v *view, e *entry) (*tab
 		no: e.no, generation: e.generation, salt: e.salt, capacity: e.size,
 	}
 	w := &summing{f: f, sum: sha256.New()}
-	w.write(h.encode())
+	if err := w.write(h.encode()); err != nil {
+		return nil, err
+	}
 	t := newTable(e.firstSeq, e.firstPos)
 	var buf []byte
 	hashes := make([][32]byte, 0, len(v.frames))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"testing"
 
@@ -41,8 +40,10 @@ func TestVerifyOnAllProcessorsFindsWhatItFindsOnOne(t *testing.T) {
 			reports = append(reports, r)
 			closing(t, d)
 		}
-		if !reflect.DeepEqual(reports[0], reports[1]) {
-			t.Errorf("damage %d: on one %+v, on all %+v", i, reports[0], reports[1])
+		one, all := reports[0], reports[1]
+		same := slices.EqualFunc(one.Damage, all.Damage, func(a, b *annals.DataLossError) bool { return *a == *b })
+		if !same || one.Segments != all.Segments || one.Frames != all.Frames || one.Events != all.Events {
+			t.Errorf("damage %d: on one %+v, on all %+v", i, one, all)
 		}
 		damaged += min(1, len(reports[0].Damage))
 	}
