@@ -8,7 +8,8 @@ import (
 // Store keeps events as bytes. It is implemented by the packages under store/, and proved by the suite in storetest.
 // All methods may be called concurrently.
 //
-// What else a store can do is found by asserting an interface, as in database/sql/driver: [Limiter], [SystemStore].
+// What else a store can do is found by asserting an interface, as in database/sql/driver: [Limiter], [Scanner],
+// [SystemStore].
 type Store interface {
 	// Append records all the events, or none, if all the conditions hold. When it returns without an error the
 	// events are as durable as the store makes them, and every read that begins afterwards, anywhere, sees them.
@@ -99,4 +100,33 @@ func System(s Store) (Store, error) {
 		return sys.System(), nil
 	}
 	return nil, ErrUnsupported
+}
+
+// Scanner is implemented by stores that can lend events instead of giving them away, which spares a copy of each and
+// several times the time of a long read. Use it through [Scan]. It is for whoever keeps nothing of what it reads, or keeps
+// copies: folds, exports, servers.
+type Scanner interface {
+	// Scan is [Store.Read] in everything but this: the event, with all its strings, tags, data and metadata, is lent until
+	// the next one is asked for, or the loop ends. What is to be kept longer is copied: [Event.Clone] detaches all of it. With an
+	// error comes nil instead of the zero event.
+	Scan(ctx context.Context, q Query, opts ...ReadOption) iter.Seq2[*Recorded, error]
+}
+
+// Scan lends the events of q in order of position, as [Scanner] says; a store that is none is read. Either way an event is good only
+// until the next one is asked for.
+func Scan(ctx context.Context, s Store, q Query, opts ...ReadOption) iter.Seq2[*Recorded, error] {
+	if lends, ok := s.(Scanner); ok {
+		return lends.Scan(ctx, q, opts...)
+	}
+	return func(yield func(*Recorded, error) bool) {
+		for e, err := range s.Read(ctx, q, opts...) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(&e, nil) {
+				return
+			}
+		}
+	}
 }

@@ -78,6 +78,7 @@ func topics() []topic {
 		{name: "queries", promises: queryPromises()},
 		{name: "reads", promises: readPromises()},
 		{name: "iterators", promises: iteratorPromises()},
+		{name: "lending scans", promises: scanPromises()},
 		{name: "bad input", promises: invalidPromises()},
 		{name: "limits", promises: limitPromises()},
 		{name: "system events", promises: systemPromises(), system: true},
