@@ -233,9 +233,9 @@ func TestReadModelsOfAnotherStoreAreRefused(t *testing.T) {
 
 func TestADamagedStoreIsServedAndTakesNoCommands(t *testing.T) {
 	t.Parallel()
-	for lost, known := range map[string]bool{
-		`"count":40`: false, // it is in the demo, and nobody can tell any more whether that has its end
-		`"count":12`: true,
+	for _, lost := range []string{
+		`"count":40`, // in the demo, whose end is known from the index all the same
+		`"count":12`,
 	} {
 		data := t.TempDir()
 		first := startDev(t, nil, "--data", data)
@@ -254,8 +254,8 @@ func TestADamagedStoreIsServedAndTakesNoCommands(t *testing.T) {
 		if !strings.Contains(p.text, "It takes no commands: ") || !strings.Contains(p.text, "offset") || strings.Contains(p.text, "POST") {
 			t.Errorf("the greeting is %s", p.text)
 		}
-		if strings.Contains(p.text, "/orders/1001") != known {
-			t.Errorf("damaged at %s: the demo is known: %v, want %v", lost, !known, known)
+		if !strings.Contains(p.text, "/orders/1001") {
+			t.Errorf("damaged at %s: the demo is not known", lost)
 		}
 		for l, answer := range p.answers() {
 			if strings.HasSuffix(l, "/orders'") && !strings.Contains(answer, `"id":"1005"`) {

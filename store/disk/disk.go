@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/internal/vfs"
 	"github.com/annalsdb/annals/store/engine"
+	"github.com/annalsdb/annals/store/engine/index"
 	"github.com/annalsdb/annals/store/engine/segment"
 )
 
@@ -95,8 +97,12 @@ func open(ctx context.Context, dir string, opts []Option) (*Store, error) {
 		return nil, fmt.Errorf("disk: open %s: %w", dir, err)
 	}
 	c := engine.Config{Journal: d, Records: d, Identity: d.Identity(), Clock: o.clock, Random: rand.Reader, Logger: o.logger}
+	c.Index = index.Config{FS: vfs.OS{}, Dir: filepath.Join(dir, "index"), ReadOnly: o.readOnly}
+	c.Refuse = d.Stopped()
 	if o.readOnly {
 		c.Refuse = errOpenedReadOnly
+	} else if c.Refuse != nil && o.logger != nil {
+		o.logger.ErrorContext(ctx, "positions are lost, or the end of the log is in doubt; appends are refused", "error", c.Refuse)
 	}
 	e, err := engine.Open(ctx, c)
 	if err != nil {

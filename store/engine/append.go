@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
@@ -83,7 +82,7 @@ func (s *Store) phase1(ctx context.Context, r *request) (verdict, bool) {
 // request is an append on its way. The caller's goroutine owns it until it is submitted; what the sequencer reads
 // then is never written again. The caller may be gone by then, so nothing that it lent is looked at.
 type request struct {
-	// events are canonical. Data and metadata belong to the caller and are looked at on its goroutine only.
+	// events are canonical. They belong to the caller and are looked at on its goroutine only.
 	events []annals.Event
 	makes  []bool // for which events the id was made here; nil if for none
 	keys   []index.Keys
@@ -97,12 +96,27 @@ type request struct {
 
 	first uint64 // its place, once packed; the revisions are in the keys
 
-	// state is guarded by the sequencer's lock.
+	// What follows is guarded by the sequencer's lock, until the request is decided.
 	state   state
-	gone    bool          // the caller has left
-	offered bool          // the baton is in its channel
-	baton   chan struct{} // with room for one
-	result  chan verdict  // with room for one
+	gone    bool // the caller has left
+	offered bool // it is to take the baton
+	verdict verdict
+	wake    chan struct{} // with room for one: there is a verdict, or the baton
+
+	one single
+}
+
+// single is the memory of a request for one event, which most are.
+type single struct {
+	event    [1]annals.Event
+	keys     [1]index.Keys
+	terms    [8]index.Term
+	made     [1]bool
+	end      [1]int
+	hash     [1][32]byte
+	base     [1]annals.Revision
+	randomID [10]byte
+	blind    [16]byte
 }
 
 // state is where a request is.
@@ -113,7 +127,7 @@ const (
 	queued                // not written if the caller leaves
 	packed                // unknown if the caller leaves
 	unpacked              // taken by the sequencer, but certainly in no frame: not written if the caller leaves
-	decided               // the verdict is in its channel
+	decided               // there is a verdict
 )
 
 // verdict is what became of a request.
@@ -133,40 +147,52 @@ func (r *request) givenID(i int) annals.ID {
 	return r.events[i].ID
 }
 
-// prepare makes the request that keeps nothing of the caller's but data and metadata.
+// prepare makes the request. It shares memory with the caller's events, which only the caller's goroutine looks at.
 func (s *Store) prepare(events []annals.Event, conds []annals.Condition) (*request, error) {
 	hasher := s.index.Hasher()
-	r := &request{
-		events: make([]annals.Event, len(events)), keys: make([]index.Keys, len(events)),
-		conds: newConditions(hasher, conds), bases: make([]annals.Revision, len(events)),
+	r := newRequest(events)
+	r.conds = newConditions(hasher, conds)
+	terms := r.one.terms[:0]
+	if most := index.KeysMost(events); most > cap(terms) {
+		terms = make([]index.Term, 0, most)
 	}
-	most := 0
 	for i := range events {
-		most += index.KeysMost(&events[i])
-	}
-	terms := make([]index.Term, 0, most)
-	for i, e := range events {
-		if !slices.IsSorted(e.Tags) {
-			e = e.Canonical()
-		} else {
-			e.Tags = slices.Clone(e.Tags)
-			e = e.Canonical()
-		}
-		if e.ID.IsZero() {
-			var random [10]byte
-			if err := s.entropy.fill(random[:]); err != nil {
-				return nil, &annals.OutcomeError{Cause: err}
+		r.events[i] = events[i].Canonical()
+		if r.events[i].ID.IsZero() {
+			if err := s.makeID(r, i); err != nil {
+				return nil, err
 			}
-			e.ID = annals.MakeID(s.clock(), random)
-			if r.makes == nil {
-				r.makes = make([]bool, len(events))
-			}
-			r.makes[i] = true
 		}
-		r.events[i] = e
 		r.keys[i], terms = hasher.Keys(&r.events[i], terms)
 	}
 	return r, nil
+}
+
+func newRequest(events []annals.Event) *request {
+	r := &request{wake: make(chan struct{}, 1)}
+	if n := len(events); n != 1 {
+		r.events, r.keys, r.bases = make([]annals.Event, n), make([]index.Keys, n), make([]annals.Revision, n)
+		r.ends, r.hashes = make([]int, n), make([][32]byte, n)
+		return r
+	}
+	r.events, r.keys, r.bases = r.one.event[:], r.one.keys[:], r.one.base[:]
+	r.ends, r.hashes = r.one.end[:], r.one.hash[:]
+	return r
+}
+
+// makeID gives event i an id of the store's making.
+func (s *Store) makeID(r *request, i int) error {
+	if err := s.entropy.fill(r.one.randomID[:]); err != nil {
+		return &annals.OutcomeError{Cause: err}
+	}
+	r.events[i].ID = annals.MakeID(s.clock(), r.one.randomID)
+	if r.makes == nil && len(r.events) == 1 {
+		r.makes = r.one.made[:]
+	} else if r.makes == nil {
+		r.makes = make([]bool, len(r.events))
+	}
+	r.makes[i] = true
+	return nil
 }
 
 // encode makes the records and hashes them, once.
@@ -174,11 +200,13 @@ func (s *Store) encode(r *request) error {
 	if r.records != nil {
 		return nil
 	}
-	blinds := make([]byte, 16*len(r.events))
+	blinds := r.one.blind[:]
+	if len(r.events) > 1 {
+		blinds = make([]byte, 16*len(r.events))
+	}
 	if err := s.entropy.fill(blinds); err != nil {
 		return &annals.OutcomeError{Cause: err}
 	}
-	r.ends, r.hashes = make([]int, len(r.events)), make([][32]byte, len(r.events))
 	for i := range r.events {
 		e := &r.events[i]
 		flags := uint8(0)

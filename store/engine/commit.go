@@ -139,8 +139,7 @@ func (s *Store) acknowledge(p pending) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, r := range p.staged {
-		r.state = decided
-		r.result <- verdict{receipt: r.receipt(&p.header)}
+		r.decideLocked(verdict{receipt: r.receipt(&p.header)})
 	}
 	q.decideLocked(p.parked, verdict{again: true})
 }

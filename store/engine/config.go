@@ -11,6 +11,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
+	"github.com/annalsdb/annals/store/engine/index"
 	"github.com/annalsdb/annals/store/engine/journal"
 )
 
@@ -41,8 +42,9 @@ type Config struct {
 	// QueueAppends and QueueBytes bound what waits for the sequencer; once that much waits, appends are
 	// [annals.ErrOverloaded]. By default 4,096 and 64 MiB.
 	QueueAppends, QueueBytes int
-	// EpochEvents is how many events the index keeps in memory before it writes them to a run. By default 65,536.
-	EpochEvents int
+	// Index says where the index is kept and what it may use; without a file system, in memory. Identity, Events and Logger
+	// are the store's.
+	Index index.Config
 
 	plan planChoice
 }

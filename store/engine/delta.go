@@ -13,6 +13,7 @@ type delta struct {
 	staged    []*request
 	revisions map[string]annals.Revision // the last of each stream that the frame touches
 
+	ids     index.Set   // of all events
 	index   index.Delta // of the first indexed requests
 	indexed int
 }
@@ -39,6 +40,7 @@ func (d *delta) forget() {
 	clear(d.staged)
 	d.staged = d.staged[:0]
 	d.count, d.indexed = 0, 0
+	d.ids.Clear()
 	clear(d.revisions)
 }
 
@@ -49,6 +51,7 @@ func (d *delta) stage(r *request, m index.Memory) {
 	r.first = d.tip() + 1
 	for i := range r.keys {
 		r.keys[i].Revision = d.next(r, i, m)
+		d.ids.Add(r.keys[i].Identity())
 	}
 	d.staged = append(d.staged, r)
 	d.count += len(r.events)
@@ -78,7 +81,7 @@ func (d *delta) affects(r *request) bool {
 		return false
 	}
 	for i := range r.events {
-		if !r.made(i) && d.recent().HasID(&r.keys[i]) {
+		if !r.made(i) && d.ids.Has(r.keys[i].Identity()) {
 			return true
 		}
 	}

@@ -27,6 +27,8 @@ type Store struct {
 	config   Config
 	index    *index.Index
 
+	closeIndex sync.Once
+
 	sequencer sequencer
 
 	closed  atomic.Bool
@@ -43,8 +45,9 @@ var (
 	_ annals.SystemStore = (*Store)(nil)
 )
 
-// Open reads the whole journal to make the index, and serves it. If frames are damaged, what they held is lost: reads
-// that meet it end with an [annals.DataLossError], and no appends are taken. Close the store before the journal.
+// Open reads the frames of the journal that the index does not know yet, and serves it. If frames are damaged, what they
+// held is lost: reads that meet it end with an [annals.DataLossError], and no appends are taken. Close the store before
+// the journal.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	c, err := c.complete()
 	if err != nil {
@@ -56,13 +59,15 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		logger: c.Logger, limits: c.Limits, config: c, closing: make(chan struct{}),
 		stop: stop, lifetime: func() context.Context { return background },
 	}
-	s.index = index.Open(index.Config{Seed: c.Identity.HashSeed, EpochEvents: c.EpochEvents, Logger: c.Logger})
 	s.sequencer.idle = sync.NewCond(&s.sequencer.mu)
 	if c.Refuse != nil {
 		s.sequencer.refuse(readOnly(c.Refuse))
 	}
 	if err := s.load(ctx); err != nil {
 		stop()
+		if s.index != nil {
+			s.index.Close()
+		}
 		return nil, fmt.Errorf("engine: open: %w", err)
 	}
 	return s, nil
@@ -78,6 +83,7 @@ func (s *Store) Close() error {
 	s.stop()
 	s.sequencer.close()
 	s.background.Wait()
+	s.closeIndex.Do(s.index.Close)
 	return nil
 }
 
@@ -118,7 +124,8 @@ type Stats struct {
 // Stats are figures about the store as it is now.
 func (s *Store) Stats() Stats {
 	st := s.sequencer.stats()
-	st.Head, st.Frame, st.Lost = annals.Position(s.index.Head()), s.index.Frame(), s.index.Lost()
+	head, frame := s.index.HeadFrame()
+	st.Head, st.Frame, st.Lost = annals.Position(head), frame, s.index.Lost()
 	return st
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 
@@ -12,10 +13,80 @@ import (
 	"github.com/annalsdb/annals/store/engine/index"
 )
 
-// load makes the index from the whole journal.
+// load opens the index and adds what it lacks of the journal.
 func (s *Store) load(ctx context.Context) error {
-	_, err := s.follow(ctx, [32]byte{})
+	c := s.config.Index
+	c.Identity, c.Logger, c.Events = s.identity, s.logger, s.dated
+	x, err := index.Open(ctx, c)
+	if err != nil {
+		return err
+	}
+	s.index = x
+	if err := s.trust(ctx); err != nil {
+		return err
+	}
+	_, err = s.follow(ctx, [32]byte{})
 	return err
+}
+
+// trust leaves runs of the index out until the journal has the frame that ends them, and goes on from there.
+func (s *Store) trust(ctx context.Context) error {
+	for {
+		tail, some := s.index.Tail()
+		if !some {
+			return nil
+		}
+		has, err := s.has(ctx, tail)
+		if err != nil {
+			return err
+		}
+		if has {
+			s.sequencer.end = end{ref: frame.Ref{Seq: tail.Seq, Hash: tail.Hash}, time: tail.Time, written: tail.Epoch}
+			return nil
+		}
+		s.index.DropTail()
+	}
+}
+
+// has reports whether the journal has a frame, as the hash in the next one says.
+func (s *Store) has(ctx context.Context, tail index.Tail) (bool, error) {
+	ref, _, err := s.journal.Head(ctx)
+	if err != nil {
+		return false, fmt.Errorf("asking for the head: %w", err)
+	}
+	if ref.Seq <= tail.Seq {
+		return ref == frame.Ref{Seq: tail.Seq, Hash: tail.Hash}, nil
+	}
+	for f, err := range s.journal.Frames(ctx, tail.Seq+1, false) {
+		if _, damaged := errors.AsType[*annals.DataLossError](err); damaged && f == nil {
+			return true, nil // nothing speaks against it
+		}
+		if err != nil {
+			return false, fmt.Errorf("reading frames: %w", err)
+		}
+		h, err := frame.ParseHeader(f)
+		return err == nil && h.Seq == tail.Seq+1 && h.PrevHash == tail.Hash && uint64(h.FirstPosition) == tail.Position+1, nil
+	}
+	return false, nil
+}
+
+// dated reads the events from one position to another for the index.
+func (s *Store) dated(ctx context.Context, first, last uint64) iter.Seq2[index.Dated, error] {
+	return func(yield func(index.Dated, error) bool) {
+		var terms []index.Term
+		for r, err := range s.records.Scan(ctx, annals.Position(first-1), annals.Position(last)) {
+			if err != nil {
+				yield(index.Dated{}, err)
+				return
+			}
+			var k index.Keys
+			k, terms = s.index.Hasher().Keys(&r.Event, terms[:0])
+			k.Revision = r.Revision
+			if !yield(index.Dated{Keys: &k, Time: r.Time.UnixNano()}, nil) {
+				return
+			}
+		}
+	}
 }
 
 // follow indexes every frame of the journal after those that are indexed, and tells whether the first of them has
@@ -31,8 +102,8 @@ func (s *Store) follow(ctx context.Context, mine [32]byte) (found bool, err erro
 		case err != nil:
 			return r.found, fmt.Errorf("reading frames: %w", err)
 		}
-		if err := r.frame(f); err != nil {
-			return r.found, fmt.Errorf("%w: %w", errNonsense, err)
+		if err := r.frame(ctx, f); err != nil {
+			return r.found, err
 		}
 	}
 	return r.found, r.finish(ctx)
@@ -54,6 +125,9 @@ type follower struct {
 
 // damaged notes a frame that cannot be read.
 func (r *follower) damaged(ctx context.Context, loss *annals.DataLossError) {
+	if loss.Last != 0 && uint64(loss.Last) <= r.store.index.Head() {
+		return // the index knows what is lost, and whoever reads it finds out
+	}
 	r.store.logger.ErrorContext(ctx, "positions are lost; appends are refused", slog.Any("error", loss))
 	r.store.sequencer.refuse(readOnly(loss))
 	switch l := r.damage; {
@@ -83,22 +157,25 @@ func (r *follower) lose(upto uint64) {
 }
 
 // frame indexes one that the journal has verified.
-func (r *follower) frame(f []byte) error {
+func (r *follower) frame(ctx context.Context, f []byte) error {
 	h, err := frame.ParseHeader(f)
 	if err != nil {
-		return fmt.Errorf("frame after %d: %w", r.at.ref.Seq, err)
+		return fmt.Errorf("%w: frame after %d: %w", errNonsense, r.at.ref.Seq, err)
 	}
 	if err := r.checkPlace(&h); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNonsense, err)
 	}
 	if r.damage != nil {
 		r.lose(uint64(h.FirstPosition) - 1)
 	}
 	if err := r.decode(f, &h); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNonsense, err)
 	}
 	r.store.index.Add(r.keys, uint64(h.FirstPosition))
 	r.store.index.Advance(&h)
+	if err := r.store.index.Wait(ctx); err != nil {
+		return err
+	}
 	r.found = r.found || h.Seq == r.first && h.Hash == r.mine
 	r.at.ref, r.at.time, r.at.written = h.Ref(), h.Time, h.Epoch
 	return nil

@@ -81,13 +81,21 @@ func (w *walker) read(backwards bool) bool {
 	if n > 1 && (high-low+1)/uint64(n) < scanFrom && w.store.config.plan != lookUpAlways || w.store.config.plan == scanAlways {
 		return w.scan(low-1, high, backwards)
 	}
-	for _, p := range w.handful {
-		r, err := w.store.records.Record(w.ctx, annals.Position(p))
+	for r, err := range w.store.records.Lookup(w.ctx, w.positions) {
 		if !w.yield(r, err) || err != nil {
 			return false
 		}
 	}
 	return true
+}
+
+// positions yields the handful.
+func (w *walker) positions(yield func(annals.Position) bool) {
+	for _, p := range w.handful {
+		if !yield(annals.Position(p)) {
+			return
+		}
+	}
 }
 
 // scan reads all records in (after, upto].

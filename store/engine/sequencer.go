@@ -36,7 +36,6 @@ const bufBytesMax = 4 << 20
 // submit queues r and waits for its verdict.
 func (s *Store) submit(ctx context.Context, r *request) verdict {
 	q := &s.sequencer
-	r.baton, r.result, r.offered = make(chan struct{}, 1), make(chan verdict, 1), false
 	q.mu.Lock()
 	if err := q.admitLocked(r, &s.config); err != nil {
 		q.mu.Unlock()
@@ -48,28 +47,25 @@ func (s *Store) submit(ctx context.Context, r *request) verdict {
 	if lead {
 		s.lead(ctx, r)
 	}
-	select {
-	case v := <-r.result:
-		return v
-	case <-r.baton:
-		q.accept(r)
-		s.lead(ctx, r)
-	case <-ctx.Done():
-		return s.abandon(ctx, r)
-	}
-	select { // who has led has its verdict, unless the journal left it open
-	case v := <-r.result:
-		return v
-	case <-ctx.Done():
-		return s.abandon(ctx, r)
+	for {
+		select {
+		case <-r.wake:
+			if v, settled := q.answer(r); settled {
+				return v
+			}
+			s.lead(ctx, r)
+		case <-ctx.Done():
+			return s.abandon(ctx, r)
+		}
 	}
 }
 
-// accept notes that r has taken the baton out of its channel.
-func (q *sequencer) accept(r *request) {
+// answer is the verdict on r, or else the baton, for which r was woken.
+func (q *sequencer) answer(r *request) (verdict, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	r.offered = false
+	return r.verdict, r.state == decided
 }
 
 func (q *sequencer) admitLocked(r *request, c *Config) error {
@@ -79,7 +75,7 @@ func (q *sequencer) admitLocked(r *request, c *Config) error {
 	if len(q.queue) >= c.QueueAppends || q.bytes >= c.QueueBytes { // so that the largest append gets in too
 		return annals.ErrOverloaded
 	}
-	r.state = queued
+	r.state, r.verdict = queued, verdict{}
 	q.queue = append(q.queue, r)
 	q.bytes += len(r.records)
 	return nil
@@ -91,7 +87,7 @@ func (s *Store) abandon(ctx context.Context, r *request) verdict {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if r.state == decided {
-		return <-r.result
+		return r.verdict
 	}
 	outcome := &annals.OutcomeError{Unknown: r.state == packed, Cause: contextEnd(ctx)}
 	r.gone = true // should it come back to the queue, nobody would take the baton
@@ -155,8 +151,7 @@ func (q *sequencer) abort(batch []*request) {
 	q.mu.Lock()
 	for _, r := range batch {
 		if r.state != decided {
-			r.state = decided
-			r.result <- verdict{err: &annals.OutcomeError{Unknown: true, Cause: errPanicked}}
+			r.decideLocked(verdict{err: &annals.OutcomeError{Unknown: true, Cause: errPanicked}})
 		}
 	}
 	q.mu.Unlock()
@@ -231,7 +226,7 @@ func (q *sequencer) handOnLocked() {
 	if len(q.queue) > 0 {
 		next := q.queue[0]
 		next.offered = true
-		next.baton <- struct{}{}
+		next.wakeUp()
 		return
 	}
 	q.held = false
@@ -247,8 +242,21 @@ func (q *sequencer) decide(batch []*request, v verdict) {
 
 func (q *sequencer) decideLocked(batch []*request, v verdict) {
 	for _, r := range batch {
-		r.state = decided
-		r.result <- v
+		r.decideLocked(v)
+	}
+}
+
+// decideLocked tells the caller, if it is still there: nobody else looks at r then.
+func (r *request) decideLocked(v verdict) {
+	r.state, r.verdict = decided, v
+	r.wakeUp()
+}
+
+// wakeUp makes the caller look at its request. If it is about to anyway, that is enough.
+func (r *request) wakeUp() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -21,7 +21,9 @@ type epoch struct {
 	streams []stream
 	spare   []uint32 // memory for lists
 	frames  []frameEnd
-	tail    Tail
+	// firstSeq is the number of the first frame; tail is the last.
+	firstSeq uint64
+	tail     Tail
 	// ids is the range of the ids that ascend with time, see [runs].
 	ids idRange
 }
@@ -122,9 +124,11 @@ func (e *epoch) add(k *Keys) {
 	for _, t := range k.rest {
 		l := e.of(t)
 		l.named = true
+		e.unsettle(l)
 		e.push(l, at)
 	}
 	byID := e.of(k.id)
+	e.unsettle(byID)
 	if isTimed(k.EventID) {
 		e.ids.include(k.EventID)
 	} else {
@@ -137,6 +141,13 @@ func (e *epoch) add(k *Keys) {
 		e.number(in, k)
 	}
 	e.push(in, at)
+}
+
+// unsettle notes that a list has an event that is not its stream's, whose name has the same term by chance.
+func (e *epoch) unsettle(l *list) {
+	for i := l.stream; i != 0; i = e.streams[i-1].more {
+		e.streams[i-1].regular = false
+	}
 }
 
 // push appends to a list, whose elements never move under a reader: what is outgrown is left as it is.
@@ -177,9 +188,7 @@ func (e *epoch) number(l *list, k *Keys) {
 	}
 	// A name may be part of a large buffer, which the index must not keep alive.
 	s := stream{name: strings.Clone(k.Stream), first: k.Revision, last: k.Revision, regular: l.stream == 0 && len(l.offsets) == 0, more: l.stream}
-	for i := l.stream; i != 0; i = e.streams[i-1].more {
-		e.streams[i-1].regular = false
-	}
+	e.unsettle(l)
 	e.streams = append(e.streams, s)
 	l.stream = uint32(len(e.streams))
 }
@@ -209,7 +218,10 @@ func (e *epoch) latest(name string, t Term) (annals.Revision, bool) {
 
 // endFrame notes the frame that ends at the last position.
 func (e *epoch) endFrame(h *frame.Header) {
-	e.tail = Tail{Seq: h.Seq, Hash: h.Hash, Epoch: h.Epoch, Time: h.Time}
+	if e.firstSeq == 0 {
+		e.firstSeq = h.Seq
+	}
+	e.tail = Tail{Position: e.last, Seq: h.Seq, Hash: h.Hash, Epoch: h.Epoch, Time: h.Time}
 	nanos := h.Time.UnixNano()
 	if n := len(e.frames); n > 0 && e.frames[n-1].nanos == nanos {
 		e.frames[n-1].last = e.last

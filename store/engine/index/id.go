@@ -1,11 +1,10 @@
 package index
 
-import "slices"
-
 // FindID is the position, up to the view's head, of the event that has the id and the stream of these keys; 0 if there is
 // none. Same reads a candidate and says whether it is that event.
 func (v View) FindID(k *Keys, same func(position uint64) (bool, error)) (uint64, error) {
-	for _, e := range slices.Backward(v.set.epochs) {
+	for i := len(v.set.epochs) - 1; i >= 0; i-- { //nolint:modernize // an iterator would be allocated, once for each append
+		e := v.set.epochs[i]
 		offsets, base := v.list(e, k.id)
 		for _, o := range within(base, offsets, 0, v.head) {
 			if !v.has(e, k.stream, base+uint64(o)) {
@@ -16,7 +15,11 @@ func (v View) FindID(k *Keys, same func(position uint64) (bool, error)) (uint64,
 			}
 		}
 	}
-	for _, run := range slices.Backward(v.set.runs) {
+	for i := len(v.set.runs) - 1; i >= 0; i-- { //nolint:modernize // the same
+		run := v.set.runs[i]
+		if isTimed(k.EventID) && !run.damaged.Load() && !run.ids.has(k.EventID) {
+			continue
+		}
 		it := item{id: k.EventID, all: []Term{k.id, k.stream}}
 		part, some := makePart(run, &Plan{items: []item{it}}, Range{After: run.first - 1, Upto: min(run.last, v.head)})
 		if !some {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
+	"github.com/annalsdb/annals/store/engine/index/run"
 )
 
 // Index says where events are. It is made of pieces, each for a part of the log: runs, which are files and never change,
@@ -15,8 +16,10 @@ import (
 //
 // One goroutine at a time publishes; everything else may be called concurrently.
 type Index struct {
-	hasher Hasher
-	config Config
+	hasher  Hasher
+	config  Config
+	files   files
+	options run.ReadOptions
 
 	mu sync.RWMutex
 	// head is written under the lock. Whoever reads with it sees nothing past it, though more may be indexed already.
@@ -48,11 +51,11 @@ func (x *Index) Hasher() Hasher { return x.hasher }
 // Head is the last visible position.
 func (x *Index) Head() uint64 { return x.head.Load() }
 
-// Frame is the number of the frame that holds the head.
-func (x *Index) Frame() uint64 {
+// HeadFrame is the last visible position, and the number of the frame that holds it.
+func (x *Index) HeadFrame() (head, frame uint64) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.frame
+	return x.head.Load(), x.frame
 }
 
 // Watch is the head, and a channel that is closed when it grows.
@@ -105,7 +108,7 @@ func (x *Index) Advance(h *frame.Header) {
 	}
 	x.mu.Unlock()
 	if full {
-		x.builder.kick(x)
+		x.builder.kick()
 	}
 }
 
@@ -152,7 +155,6 @@ func (x *Index) Lose(e *annals.DataLossError) {
 	defer x.mu.Unlock()
 	x.lost = append(x.lost, e)
 	if a := x.set.active(); !a.empty() {
-		x.builder.lost = true
 		x.changeLocked(x.set.runs, append(slices.Clone(x.set.epochs), newEpoch(uint64(e.Last)+1)))
 	}
 	x.advanceLocked(max(x.head.Load(), uint64(e.Last)))

@@ -1,36 +1,216 @@
 package index
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/annalsdb/annals/internal/vfs"
+	"github.com/annalsdb/annals/store/engine/index/run"
+	"github.com/annalsdb/annals/store/engine/journal"
 )
 
 // Config is what an index is made of.
 type Config struct {
-	// Seed is the secret under which names are hashed.
-	Seed [16]byte
+	// Identity says whose log it is, and under which secret names are hashed.
+	Identity journal.Identity
+	// FS and Dir are where runs are kept. Without FS they are kept in memory.
+	FS  vfs.FS
+	Dir string
+	// ReadOnly writes nothing; what is not in runs yet stays in memory.
+	ReadOnly bool
+	// Events reads the events at positions from the first to the last, each with its keys and its time in nanoseconds. It is
+	// for runs that have to be made anew. Keys are lent until the next are asked for.
+	Events func(ctx context.Context, first, last uint64) iter.Seq2[Dated, error]
 	// EpochEvents is how many events are kept in memory before they are written to a run. By default 65,536.
 	EpochEvents int
+	// MemoryBytes bounds what runs keep in memory of their filters and fences; beyond it they are read from files each time.
+	// By default 512 MiB, of which about 2 to 5 are used for a million events.
+	MemoryBytes int64
+	// CacheBytes bounds the blocks of runs that are kept. By default 16 MiB.
+	CacheBytes int64
+	// Foreground does within [Index.Advance] what otherwise goes on in the background, so that the order of file operations can be
+	// repeated, for simulation.
+	Foreground bool
 	// Logger is told of what an operator should know. Required.
 	Logger *slog.Logger
 }
 
-const defaultEpochEvents = 64 << 10
-
-// Tail is the frame up to which a piece of the index goes.
-type Tail struct {
-	Seq   uint64
-	Hash  [32]byte
-	Epoch uint64
-	Time  time.Time
+// Dated are the keys of an event, and its time in nanoseconds since 1970.
+type Dated struct {
+	Keys *Keys
+	Time int64
 }
 
-// Open makes an empty index.
-func Open(c Config) *Index {
+const (
+	defaultEpochEvents = 64 << 10
+	defaultMemoryBytes = 512 << 20
+	defaultCacheBytes  = 16 << 20
+)
+
+// Tail is the frame up to which a piece of the index goes, and its last position.
+type Tail struct {
+	Position uint64
+	Seq      uint64
+	Hash     [32]byte
+	Epoch    uint64
+	Time     time.Time
+}
+
+func timeAt(nanos int64) time.Time { return time.Unix(0, nanos).UTC() }
+
+// Open makes the index of a log from the runs that there are. Whoever opens it compares [Index.Tail] with the log, and adds the
+// frames that follow it. Files that do not verify are left out. The error is that of listing the directory.
+func Open(ctx context.Context, c Config) (*Index, error) {
+	for _, d := range []struct{ value, standard *int64 }{
+		{&c.MemoryBytes, new(int64(defaultMemoryBytes))}, {&c.CacheBytes, new(int64(defaultCacheBytes))},
+	} {
+		if *d.value <= 0 {
+			*d.value = *d.standard
+		}
+	}
 	if c.EpochEvents <= 0 {
 		c.EpochEvents = defaultEpochEvents
 	}
-	x := &Index{hasher: NewHasher(c.Seed), config: c}
-	x.changeLocked(nil, []*epoch{newEpoch(1)})
-	return x
+	x := &Index{
+		hasher: NewHasher(c.Identity.HashSeed), config: c,
+		options: run.ReadOptions{Budget: run.NewBudget(c.MemoryBytes), Cache: run.NewCache(c.CacheBytes)},
+	}
+	x.files = files{fs: c.FS, dir: c.Dir, c: &x.config}
+	x.builder.init(ctx, x)
+	var runs []*piece
+	if c.FS != nil {
+		var err error
+		if runs, err = x.openRuns(); err != nil {
+			return nil, fmt.Errorf("index: %w", err)
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.startLocked(runs)
+	return x, nil
+}
+
+// startLocked begins with these runs, and nothing after them.
+func (x *Index) startLocked(runs []*piece) {
+	last := uint64(0)
+	x.frame = 0
+	if n := len(runs); n > 0 {
+		last, x.frame = runs[n-1].last, runs[n-1].meta.LastSeq
+	}
+	x.changeLocked(runs, []*epoch{newEpoch(last + 1)})
+	x.head.Store(last)
+}
+
+// openRuns opens runs that lie side by side, from the first position on, the largest ones that there are.
+func (x *Index) openRuns() ([]*piece, error) {
+	names, err := x.files.names()
+	if err != nil {
+		return nil, err
+	}
+	type span struct {
+		first, last uint64
+		name        string
+	}
+	var spans []span
+	for _, name := range names {
+		if first, last, ok := parseRunName(name); ok {
+			spans = append(spans, span{first, last, name})
+		}
+	}
+	slices.SortFunc(spans, func(a, b span) int {
+		if a.first != b.first {
+			return compare(a.first, b.first)
+		}
+		return compare(b.last, a.last)
+	})
+	var runs []*piece
+	used := map[string]bool{}
+	next := uint64(1)
+	for _, s := range spans {
+		if s.first != next {
+			continue
+		}
+		p, err := x.openFile(s.name, s.first, s.last)
+		if err != nil {
+			x.config.Logger.Warn("a part of the index is left out", "file", s.name, "error", err)
+			continue
+		}
+		runs, used[s.name], next = append(runs, p), true, s.last+1
+	}
+	for _, name := range names {
+		if !used[name] && !x.config.ReadOnly && (strings.HasSuffix(name, runSuffix) || strings.HasSuffix(name, partSuffix)) {
+			x.files.remove(name)
+		}
+	}
+	return runs, nil
+}
+
+func compare(a, b uint64) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+var errOtherLog = errors.New("it is of another log, or of other positions than its name says")
+
+// openFile opens a run.
+func (x *Index) openFile(name string, first, last uint64) (*piece, error) {
+	file, err := x.files.fs.Open(x.files.join(name))
+	if err != nil {
+		return nil, err
+	}
+	size, err := file.Size()
+	if err == nil {
+		var p *piece
+		if p, err = x.openRun(file, size); err == nil {
+			if p.first == first && p.last == last {
+				p.file, p.name = file, name
+				return p, nil
+			}
+			err = errOtherLog
+		}
+	}
+	return nil, errors.Join(err, file.Close())
+}
+
+// openRun makes a piece of a run.
+func (x *Index) openRun(f io.ReaderAt, size int64) (*piece, error) {
+	r, err := run.Open(f, size, x.options)
+	if err != nil {
+		return nil, err
+	}
+	m := r.Meta()
+	if m.Store != [16]byte(x.config.Identity.Store) || m.Incarnation != x.config.Identity.Incarnation {
+		return nil, errOtherLog
+	}
+	return &piece{x: x, first: m.First, last: m.Last, meta: m, ids: boundsOf(&m), reader: r}, nil
+}
+
+// Tail is the frame that ends the last run; there may be none. It is for whoever has opened the index.
+func (x *Index) Tail() (Tail, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if n := len(x.set.runs); n > 0 {
+		return x.set.runs[n-1].tail(), true
+	}
+	return Tail{}, false
+}
+
+// DropTail leaves the last run out: the log does not have the frame that ends it.
+func (x *Index) DropTail() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	runs := x.set.runs
+	p := runs[len(runs)-1]
+	x.config.Logger.Warn("a part of the index does not belong to the log and is left out", "file", p.name)
+	p.gone.Store(!x.config.ReadOnly)
+	x.startLocked(slices.Clone(runs[:len(runs)-1]))
 }

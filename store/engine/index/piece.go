@@ -1,21 +1,137 @@
 package index
 
-import "sync/atomic"
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync/atomic"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/index/run"
+)
 
 // piece is a run and what the index knows of it.
 type piece struct {
+	x           *Index
 	first, last uint64
+	meta        run.Meta
+	ids         idRange
+	reader      *run.Reader
+	file        io.Closer
+	name        string // of the file; "" if the run is in memory
 	sets        atomic.Int64
+	// damaged says that it does not answer any more; gone that its file is to be removed when nobody uses it.
+	damaged, gone atomic.Bool
 }
 
-func (p *piece) release()                                             {}
-func (p *piece) excludes(*item) bool                                  { return false }
-func (p *piece) list(Term, Range) (Cursor, error)                     { return nil, nil }
-func (p *piece) broken(error)                                         {}
-func (p *piece) stream(string, Term, Range) (Cursor, numbered, error) { return nil, numbered{}, nil }
-func (p *piece) nth(Term, int) (uint64, error)                        { return 0, nil }
-func (v View) uptoTimeInRuns(int64) Range                             { return Range{} }
+// errDamaged is the answer of a piece that has been found to be damaged.
+var errDamaged = errors.New("index: the run is damaged")
 
-type builder struct{ lost bool }
+// release ends the use of a run by a set.
+func (p *piece) release() {
+	if p.sets.Add(-1) > 0 {
+		return
+	}
+	if p.reader != nil {
+		p.reader.Drop()
+	}
+	if p.file != nil {
+		_ = p.file.Close() // it was only read
+	}
+	if p.gone.Load() && p.name != "" {
+		p.x.files.remove(p.name)
+	}
+}
 
-func (b *builder) kick(*Index) {}
+// events is how many positions it covers.
+func (p *piece) events() uint64 { return p.last - p.first + 1 }
+
+func (p *piece) tail() Tail {
+	return Tail{Position: p.last, Seq: p.meta.LastSeq, Hash: p.meta.LastHash, Epoch: p.meta.LastEpoch, Time: timeAt(p.meta.LastTime)}
+}
+
+// broken notes that the run does not answer: every position of it is a candidate until it has been made anew.
+func (p *piece) broken(err error) {
+	if p.damaged.Swap(true) {
+		return
+	}
+	p.x.config.Logger.Warn("a part of the index is damaged; it is made anew from the log", "file", p.name, "first", p.first, "last", p.last, "error", err)
+	p.x.builder.kick()
+}
+
+func (p *piece) excludes(it *item) bool {
+	if p.damaged.Load() {
+		return false
+	}
+	for i, t := range it.all {
+		if i == 0 && isTimed(it.id) {
+			if !p.ids.has(it.id) {
+				return true
+			}
+			continue // such ids are not in the filter
+		}
+		if has, err := p.reader.MayHave(t); err == nil && !has {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *piece) list(t Term, r Range) (Cursor, error) {
+	e, found, err := p.find(t)
+	if err != nil || !found || e.Last <= r.After || e.First > r.Upto {
+		return nil, err
+	}
+	return p.reader.Cursor(e, r.After, r.Upto, r.Backwards), nil
+}
+
+func (p *piece) find(t Term) (run.Entry, bool, error) {
+	if p.damaged.Load() {
+		return run.Entry{}, false, errDamaged
+	}
+	return p.reader.Find(t)
+}
+
+// stream is what the run says of a stream's term in r; without a cursor, nothing.
+func (p *piece) stream(t Term, r Range) (Cursor, numbered, error) {
+	if !p.damaged.Load() {
+		if has, err := p.reader.MayHave(t); err == nil && !has {
+			return nil, numbered{}, nil
+		}
+	}
+	e, found, err := p.find(t)
+	if err != nil || !found {
+		return nil, numbered{}, err
+	}
+	n := numbered{first: annals.Revision(e.FirstRevision), last: annals.Revision(e.LastRevision), regular: e.Regular}
+	return p.reader.Cursor(e, r.After, r.Upto, r.Backwards), n, nil
+}
+
+func (p *piece) nth(t Term, i int) (uint64, error) {
+	e, found, err := p.find(t)
+	if err == nil && !found {
+		err = errDamaged
+	}
+	if err != nil {
+		return 0, err
+	}
+	return p.reader.At(e, uint32(i))
+}
+
+// uptoTimeInRuns is [View.UptoTime] for what is not in memory.
+func (v View) uptoTimeInRuns(nanos int64) Range {
+	for _, p := range slices.Backward(v.set.runs) {
+		if p.damaged.Load() {
+			return Range{Upto: p.last}
+		}
+		low, high, err := p.reader.Until(nanos)
+		if err != nil {
+			p.broken(err)
+			return Range{Upto: p.last}
+		}
+		if low >= p.first {
+			return Range{After: low, Upto: high}
+		}
+	}
+	return Range{}
+}

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"slices"
+
 	"github.com/annalsdb/annals"
 )
 
@@ -9,84 +11,64 @@ import (
 type numbered struct {
 	first, last annals.Revision
 	regular     bool
-	count       int
 }
 
-// streamLists is a piece that knows streams.
-type streamLists interface {
-	lists
-	// stream is what the piece says of a stream's term in r; nil cursor: nothing.
-	stream(name string, t Term, r Range) (Cursor, numbered, error)
-	// nth is the position of a list's element.
-	nth(t Term, i int) (uint64, error)
-}
-
-func (v View) piece(i int) (streamLists, Range) {
-	if n := len(v.set.runs); i >= n {
-		e := v.set.epochs[i-n]
-		return epochLists{v, e}, Range{After: e.first - 1, Upto: v.lastOf(e)}
-	}
-	run := v.set.runs[i]
-	return run, Range{After: run.first - 1, Upto: run.last}
-}
-
-func (l epochLists) stream(name string, t Term, r Range) (Cursor, numbered, error) {
-	if l.e == l.v.set.active() {
-		l.v.x.mu.RLock()
-		defer l.v.x.mu.RUnlock()
-	}
-	found := l.e.find(t)
-	if found == nil {
-		return nil, numbered{}, nil
-	}
-	s := l.e.named(found, name)
-	if s == nil {
-		return nil, numbered{}, nil
-	}
-	c := newListCursor(l.e.first, found.offsets, r)
-	return c, numbered{first: s.first, last: s.last, regular: s.regular, count: len(found.offsets)}, nil
-}
-
-func (l epochLists) nth(t Term, i int) (uint64, error) {
-	offsets, base := l.v.list(l.e, t)
-	return base + uint64(offsets[i]), nil
-}
-
-// LastRevision is the last revision of a stream, up to a position, and where it is.
+// LastRevision is the last revision of a stream, up to a position, and where it is; 0 if there is none.
 func (v View) LastRevision(name string, t Term, upto uint64, record Record) (annals.Revision, uint64, error) {
-	for i := len(v.set.runs) + len(v.set.epochs) - 1; i >= 0; i-- {
-		piece, r := v.piece(i)
-		if r.Upto = min(r.Upto, upto); r.empty() {
+	upto = min(upto, v.head)
+	for i := len(v.set.epochs) - 1; i >= 0; i-- { //nolint:modernize // an iterator would be allocated, once for each append
+		e := v.set.epochs[i]
+		offsets, n, some := v.numbered(e, name, t)
+		if !some {
 			continue
 		}
-		r.Backwards = true
-		c, n, err := piece.stream(name, t, r)
+		if offsets = within(e.first, offsets, 0, upto); len(offsets) == 0 {
+			continue
+		}
+		if n.regular {
+			last := len(offsets) - 1
+			return n.first + annals.Revision(last), e.first + uint64(offsets[last]), nil
+		}
+		c := &listCursor{base: e.first, offsets: offsets, backwards: true}
+		if r, p, err := lastIn(c, name, record); p > 0 || err != nil {
+			return r, p, err
+		}
+	}
+	for _, run := range slices.Backward(v.set.runs) {
+		r := Range{Upto: upto, Backwards: true}.within(run.first, run.last)
+		if r.empty() {
+			continue
+		}
+		c, _, err := run.stream(t, r)
 		if err != nil {
-			piece.broken(err)
+			run.broken(err)
 			c = rangeCursor{r}
 		}
 		if c == nil {
 			continue
 		}
-		if e, inMemory := piece.(epochLists); inMemory && n.regular {
-			if key := c.Seek(0); key != Done {
-				p := Position(key, true)
-				return n.first + annals.Revision(e.rank(t, p)), p, nil
-			}
-			continue
-		}
-		found, p, err := lastIn(&safeCursor{Cursor: c, lists: piece, rest: r}, name, record)
-		if err != nil || p > 0 {
-			return found, p, err
+		if r, p, err := lastIn(&safeCursor{Cursor: c, lists: run, rest: r}, name, record); p > 0 || err != nil {
+			return r, p, err
 		}
 	}
 	return annals.NoRevision, 0, nil
 }
 
-// rank is how many of a list come before a position that it has.
-func (l epochLists) rank(t Term, p uint64) int {
-	offsets, base := l.v.list(l.e, t)
-	return len(within(base, offsets, 0, p)) - 1
+// numbered is what an epoch knows of a stream, and the list of its term.
+func (v View) numbered(e *epoch, name string, t Term) ([]uint32, numbered, bool) {
+	if e == v.set.active() {
+		v.x.mu.RLock()
+		defer v.x.mu.RUnlock()
+	}
+	l := e.find(t)
+	if l == nil {
+		return nil, numbered{}, false
+	}
+	s := e.named(l, name)
+	if s == nil {
+		return nil, numbered{}, false
+	}
+	return l.offsets, numbered{first: s.first, last: s.last, regular: s.regular}, true
 }
 
 // lastIn reads candidates backwards until one is of the stream.
@@ -107,47 +89,60 @@ func lastIn(c Cursor, name string, record Record) (annals.Revision, uint64, erro
 // FindRevision is the position, up to one, of the first event of a stream whose revision is at least r, and that revision;
 // 0 if there is none.
 func (v View) FindRevision(name string, t Term, r annals.Revision, upto uint64, record Record) (uint64, annals.Revision, error) {
-	for i := range len(v.set.runs) + len(v.set.epochs) {
-		piece, in := v.piece(i)
-		if in.Upto = min(in.Upto, upto); in.empty() {
-			continue
-		}
-		c, n, err := piece.stream(name, t, in)
-		switch {
-		case err != nil:
-			piece.broken(err)
-			c = rangeCursor{in}
-		case c == nil:
-			continue
-		case n.regular && n.last < r:
-			continue // should another stream have the same term, it is one whose events are not wanted either
-		case n.regular && r > n.first:
-			p, err := piece.nth(t, int(r-n.first))
-			if err != nil {
-				piece.broken(err)
-				break
-			}
-			if p > upto {
-				return 0, 0, nil
-			}
-			stream, revision, err := record(p)
-			if err != nil {
-				return 0, 0, err
-			}
-			if stream == name && revision == r {
-				return p, r, nil
-			}
-			c, _, err = piece.stream(name, t, in)
-			if err != nil {
-				c = rangeCursor{in}
+	upto = min(upto, v.head)
+	for _, run := range v.set.runs {
+		if in := (Range{Upto: upto}).within(run.first, run.last); !in.empty() {
+			if p, revision, err := run.findRevision(name, t, r, in, record); p > 0 || err != nil {
+				return p, revision, err
 			}
 		}
-		p, revision, err := firstIn(&safeCursor{Cursor: c, lists: piece, rest: in}, name, r, record)
-		if err != nil || p > 0 {
+	}
+	for _, e := range v.set.epochs {
+		offsets, n, some := v.numbered(e, name, t)
+		if !some || n.regular && n.last < r {
+			continue
+		}
+		offsets = within(e.first, offsets, 0, upto)
+		if n.regular {
+			if i := int(r - min(r, n.first)); i < len(offsets) {
+				return e.first + uint64(offsets[i]), max(r, n.first), nil
+			}
+			continue
+		}
+		if p, revision, err := firstIn(&listCursor{base: e.first, offsets: offsets}, name, r, record); p > 0 || err != nil {
 			return p, revision, err
 		}
 	}
 	return 0, 0, nil
+}
+
+func (p *piece) findRevision(name string, t Term, r annals.Revision, in Range, record Record) (uint64, annals.Revision, error) {
+	c, n, err := p.stream(t, in)
+	switch {
+	case err != nil:
+		p.broken(err)
+		c = rangeCursor{in}
+	case c == nil, n.regular && n.last < r:
+		return 0, 0, nil // should another stream have the same term, its events are not wanted either
+	case n.regular && r > n.first:
+		at, err := p.nth(t, int(r-n.first))
+		if err != nil {
+			p.broken(err)
+			c = rangeCursor{in}
+			break
+		}
+		if at > in.Upto {
+			return 0, 0, nil
+		}
+		stream, revision, err := record(at)
+		if err != nil {
+			return 0, 0, err
+		}
+		if stream == name && revision == r {
+			return at, r, nil
+		}
+	}
+	return firstIn(&safeCursor{Cursor: c, lists: p, rest: in}, name, r, record)
 }
 
 // firstIn reads candidates until one is of the stream and has a revision of at least r.

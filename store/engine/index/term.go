@@ -2,6 +2,7 @@ package index
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unsafe"
 
 	"github.com/dchest/siphash"
@@ -62,6 +63,9 @@ type Keys struct {
 	rest []Term
 }
 
+// Identity is a term of id and stream together, which make an append idempotent.
+func (k *Keys) Identity() Term { return k.id ^ bits.RotateLeft64(k.stream, 31) }
+
 // StreamTerm is the term of the event's stream.
 func (k *Keys) StreamTerm() Term { return k.stream }
 
@@ -84,5 +88,11 @@ func (h Hasher) Keys(e *annals.Event, buf []Term) (Keys, []Term) {
 	return k, buf
 }
 
-// KeysMost is how many terms [Hasher.Keys] appends at most.
-func KeysMost(e *annals.Event) int { return 3 + len(e.Tags) }
+// KeysMost is how many terms [Hasher.Keys] appends at most for all of these.
+func KeysMost(events []annals.Event) int {
+	n := 0
+	for i := range events {
+		n += 3 + len(events[i].Tags)
+	}
+	return n
+}

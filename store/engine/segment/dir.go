@@ -251,6 +251,9 @@ func (d *Dir) stop(cause error) {
 	}
 }
 
+// Stopped is why no frames are taken until the log is opened again; nil if they are.
+func (d *Dir) Stopped() error { return d.stoppedBy() }
+
 func (d *Dir) stoppedBy() error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -83,14 +83,24 @@ func (d *Dir) readable(p annals.Position) error {
 	return nil
 }
 
-var errLost = errors.New("the record is lost")
+// lost says of a record that was not found when the log was opened what was found in its place.
+func (d *Dir) lost(s *segment, p annals.Position) error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, l := range d.recovery.Damage {
+		if l.First <= p && p <= l.Last {
+			return &annals.DataLossError{File: l.File, Offset: l.Offset, First: p, Last: p, Reason: l.Reason}
+		}
+	}
+	return &annals.DataLossError{File: s.name(), First: p, Last: p, Reason: "the record is lost"}
+}
 
 // recordAt reads and decodes one record, through buf, or through memory of its own if that is too small.
 func (d *Dir) recordAt(decoder *frame.Decoder, s *segment, at place, buf []byte) (r frame.Record, err error) {
-	var b []byte
-	if err = errLost; at.off != 0 {
-		b, err = d.readRecord(s, at, buf)
+	if at.off == 0 {
+		return frame.Record{}, d.lost(s, at.p)
 	}
+	b, err := d.readRecord(s, at, buf)
 	if err == nil {
 		_, err = decoder.DecodeInto(&r, b)
 	}

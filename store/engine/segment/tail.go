@@ -272,6 +272,7 @@ func (r *recovery) checkClean() {
 	s := r.segments[len(r.segments)-1]
 	switch {
 	case r.tip.seq < c.ref.Seq:
+		r.doubts = nil // the mark says how far the log goes
 		r.doubt = true
 		r.lost(s, s.end, r.tip.pos+1, c.pos, damaged("the log was closed after frame %d, and ends after frame %d", c.ref.Seq, r.tip.seq))
 		s.table.lose(c.ref.Seq-r.tip.seq, c.pos-r.tip.pos)

@@ -1,0 +1,324 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"slices"
+	"sync"
+
+	"github.com/annalsdb/annals/store/engine/frame"
+	"github.com/annalsdb/annals/store/engine/index/run"
+)
+
+// builder writes runs in the background: first of the epochs that are full, then in place of those that are damaged, then of
+// several that lie side by side. It is one goroutine at a time.
+type builder struct {
+	x    *Index
+	ctx  func() context.Context
+	stop context.CancelFunc
+
+	mu      sync.Mutex
+	idle    *sync.Cond
+	working bool
+	closed  bool
+}
+
+// mergeRuns is how many runs of one size are merged into one of the next.
+const mergeRuns = 8
+
+func (b *builder) init(ctx context.Context, x *Index) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.x, b.ctx, b.stop = x, func() context.Context { return ctx }, stop
+	b.idle = sync.NewCond(&b.mu)
+}
+
+// kick sees to it that what there is to do is done.
+func (b *builder) kick() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.working || b.closed {
+		return
+	}
+	b.working = true
+	if b.x.config.Foreground {
+		b.mu.Unlock()
+		b.work()
+		b.mu.Lock()
+		return
+	}
+	go b.work()
+}
+
+// work does all there is to do.
+func (b *builder) work() {
+	for {
+		again := b.step()
+		b.mu.Lock()
+		if !again || b.closed {
+			b.working = false
+			b.idle.Broadcast()
+			b.mu.Unlock()
+			return
+		}
+		b.idle.Broadcast() // who waits for room in memory looks again
+		b.mu.Unlock()
+	}
+}
+
+// step does one thing, and tells whether there may be another.
+func (b *builder) step() bool {
+	x := b.x
+	x.mu.RLock()
+	s := x.set
+	var full *epoch
+	if len(s.epochs) > 1 {
+		full = s.epochs[0]
+	}
+	s.users.Add(1)
+	x.mu.RUnlock()
+	defer s.release()
+	if full != nil {
+		return b.seal(full)
+	}
+	for i, p := range s.runs {
+		if p.damaged.Load() && x.config.Events != nil {
+			return b.replace(s.runs[i:i+1], p.events() <= keptInMemory, func(w io.Writer) (int64, error) { return x.rebuild(b.ctx(), w, p) })
+		}
+	}
+	if from, to := mergeable(s.runs, x.config.EpochEvents); to > from && !x.config.ReadOnly {
+		readers := make([]*run.Reader, 0, to-from)
+		for _, p := range s.runs[from:to] {
+			readers = append(readers, p.reader)
+		}
+		return b.replace(s.runs[from:to], x.config.FS == nil, func(w io.Writer) (int64, error) { return run.Merge(b.ctx(), w, readers...) })
+	}
+	return false
+}
+
+// mergeable finds runs that lie side by side and are of about one size. Those that are damaged wait.
+func mergeable(runs []*piece, epochEvents int) (from, to int) {
+	level := func(p *piece) int { return max(bits.Len64(p.events()/uint64(epochEvents))-1, 0) / 3 } // each of eight times the size
+	for to = len(runs); to > 0; to = from {
+		from = to - 1
+		for from > 0 && level(runs[from-1]) <= level(runs[to-1]) {
+			from--
+		}
+		if to-from >= mergeRuns && !slices.ContainsFunc(runs[from:to], func(p *piece) bool { return p.damaged.Load() || p.meta.Events() >= run.EventsMax/mergeRuns }) {
+			return from, to
+		}
+	}
+	return 0, 0
+}
+
+// keptInMemory is the largest run that is kept in memory when it cannot be written, in events.
+const keptInMemory = 1 << 20
+
+// seal makes a run of an epoch, and tells whether it could.
+func (b *builder) seal(e *epoch) bool {
+	x := b.x
+	if e.empty() {
+		b.install(e, nil)
+		return true
+	}
+	p, err := x.store(e.first, e.last, true, func(w io.Writer) (int64, error) { return e.write(w, &x.config) })
+	if err != nil { // it stays in memory as it is, and whoever reads it sees no difference
+		x.config.Logger.Error("a part of the index cannot be made", "error", err)
+		return false
+	}
+	b.install(e, p)
+	return true
+}
+
+// install puts a run in the place of the first epoch.
+func (b *builder) install(e *epoch, p *piece) {
+	x := b.x
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.set.epochs) < 2 || x.set.epochs[0] != e {
+		return
+	}
+	runs := slices.Clone(x.set.runs)
+	if p != nil {
+		runs = append(runs, p)
+	}
+	x.changeLocked(runs, slices.Clone(x.set.epochs[1:]))
+}
+
+// replace puts one run in the place of several.
+func (b *builder) replace(old []*piece, inMemory bool, write func(io.Writer) (int64, error)) bool {
+	x := b.x
+	first, last := old[0].first, old[len(old)-1].last
+	p, err := x.store(first, last, inMemory, write)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			x.config.Logger.Warn("a part of the index cannot be made anew", "first", first, "last", last, "error", err)
+		}
+		b.blame(old, err)
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	at := slices.Index(x.set.runs, old[0])
+	for _, o := range old {
+		o.gone.Store(o.name != p.name && !x.config.ReadOnly)
+	}
+	x.changeLocked(slices.Replace(slices.Clone(x.set.runs), at, at+len(old), p), x.set.epochs)
+	return true
+}
+
+// blame finds out which run keeps others from being merged.
+func (b *builder) blame(runs []*piece, err error) {
+	if !errors.Is(err, run.ErrDamaged) {
+		return
+	}
+	for _, p := range runs {
+		if err := p.reader.Check(b.ctx()); errors.Is(err, run.ErrDamaged) {
+			p.broken(err)
+		}
+	}
+}
+
+// store writes a run to a file, or, where that may not or cannot be, to memory, if the run is small enough for that. Then it is
+// made anew when the index is opened again.
+func (x *Index) store(first, last uint64, inMemory bool, write func(io.Writer) (int64, error)) (*piece, error) {
+	if x.persists(last) {
+		name := runName(first, last)
+		err := x.files.create(name, write)
+		if err == nil {
+			var p *piece
+			if p, err = x.openFile(name, first, last); err == nil {
+				return p, nil
+			}
+		}
+		if !inMemory || x.builder.ctx().Err() != nil {
+			return nil, err
+		}
+		x.config.Logger.Warn("a part of the index cannot be written, and stays in memory", "file", name, "error", err)
+	} else if !inMemory {
+		return nil, errNotPersisted
+	}
+	var buf bytes.Buffer
+	if _, err := write(&buf); err != nil {
+		return nil, err
+	}
+	return x.openRun(bytes.NewReader(buf.Bytes()), int64(buf.Len()))
+}
+
+var errNotPersisted = errors.New("index: it may not be written to a file, and is too large for memory")
+
+// persists reports whether what goes up to a position is written to files: not behind lost positions, since a log that is
+// mended is to be indexed anew.
+func (x *Index) persists(last uint64) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.config.FS != nil && !x.config.ReadOnly && (len(x.lost) == 0 || last < uint64(x.lost[0].First))
+}
+
+// rebuild makes a run anew from the log.
+func (x *Index) rebuild(ctx context.Context, w io.Writer, p *piece) (int64, error) {
+	var parts []*run.Reader
+	e := newEpoch(p.first)
+	flush := func() error {
+		var buf bytes.Buffer
+		if _, err := e.write(&buf, &x.config); err != nil {
+			return err
+		}
+		r, err := run.Open(bytes.NewReader(buf.Bytes()), int64(buf.Len()), run.ReadOptions{})
+		parts = append(parts, r)
+		e = newEpoch(e.last + 1)
+		return err
+	}
+	for d, err := range x.config.Events(ctx, p.first, p.last) {
+		if err != nil {
+			return 0, err
+		}
+		if e.events() == x.config.EpochEvents {
+			if err := flush(); err != nil {
+				return 0, err
+			}
+		}
+		e.add(d.Keys)
+		e.endAt(p.meta, d.Time)
+	}
+	if !e.empty() {
+		if err := flush(); err != nil {
+			return 0, err
+		}
+	}
+	if n := len(parts); n == 0 || parts[n-1].Meta().Last != p.last {
+		return 0, fmt.Errorf("index: the log ends before position %d", p.last)
+	}
+	return run.Merge(ctx, w, parts...)
+}
+
+// endAt is endFrame for an event of which only the time is known. The run as a whole ends with the frame that is known.
+func (e *epoch) endAt(m run.Meta, nanos int64) {
+	e.endFrame(&frame.Header{Seq: m.LastSeq, Hash: m.LastHash, Epoch: m.LastEpoch, Time: timeAt(nanos)})
+	e.firstSeq = m.FirstSeq
+}
+
+// Wait waits until so few epochs are in memory that more can be added, or ctx ends.
+func (x *Index) Wait(ctx context.Context) error {
+	if x.waiting() <= epochsWaiting {
+		return nil
+	}
+	b := &x.builder
+	stop := context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.idle.Broadcast()
+	})
+	defer stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.working && x.waiting() > epochsWaiting {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b.idle.Wait()
+	}
+	return nil
+}
+
+// epochsWaiting is how many full epochs may wait to be written while the log is read.
+const epochsWaiting = 2
+
+func (x *Index) waiting() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.set.epochs) - 1
+}
+
+// Close writes what is in memory to runs, so that it need not be made of the log again, and closes the files, as soon as no view is
+// used any more. Nothing may be added from now on; views that are held stay good.
+func (x *Index) Close() {
+	b := &x.builder
+	b.stop()
+	b.mu.Lock()
+	b.closed = true
+	for b.working {
+		b.idle.Wait()
+	}
+	b.mu.Unlock()
+	x.mu.RLock()
+	epochs := x.set.epochs
+	x.mu.RUnlock()
+	for _, e := range epochs {
+		if !e.empty() && x.persists(e.last) {
+			if err := x.files.create(runName(e.first, e.last), func(w io.Writer) (int64, error) { return e.write(w, &x.config) }); err != nil {
+				x.config.Logger.Warn("a part of the index could not be written; it is made anew when the log is opened", "error", err)
+				break
+			}
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	// For a view that comes late every position is a candidate: its reader finds the log closed, and not empty.
+	rest := &piece{x: x, first: 1, last: x.head.Load()}
+	rest.damaged.Store(true)
+	x.changeLocked([]*piece{rest}, []*epoch{newEpoch(rest.last + 1)})
+}
