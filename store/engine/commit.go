@@ -129,6 +129,7 @@ func (s *Store) publish(p pending) {
 		s.index.Add(r.keys, r.first)
 	}
 	s.index.Advance(&p.header)
+	s.live.Publish(&p.header, p.bytes)
 	q.end.ref, q.end.time, q.end.written = p.header.Ref(), p.header.Time, p.header.Epoch
 	s.acknowledge(p)
 }

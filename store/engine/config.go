@@ -42,6 +42,11 @@ type Config struct {
 	// QueueAppends and QueueBytes bound what waits for the sequencer; once that much waits, appends are
 	// [annals.ErrOverloaded]. By default 4,096 and 64 MiB.
 	QueueAppends, QueueBytes int
+	// LiveBytes and LiveEvents bound the last events that are kept for subscriptions, all of them together, and LiveBytes
+	// again the frames that they are yet to be told of. LiveQueue bounds what waits for one of them, in runs of such events,
+	// and a thousand times that what waits for all. Whoever is slower reads the log again. By default 8 MiB, 8,192 and
+	// 1,024: with everything full about 32 MiB. Nothing is kept while nobody is subscribed.
+	LiveBytes, LiveEvents, LiveQueue int
 	// Index says where the index is kept and what it may use; without a file system, in memory. Identity, Events and Logger
 	// are the store's.
 	Index index.Config
@@ -54,6 +59,9 @@ const (
 	defaultFrameEvents  = 1000
 	defaultQueueAppends = 4096
 	defaultQueueBytes   = 64 << 20
+	defaultLiveBytes    = 8 << 20
+	defaultLiveEvents   = 8192
+	defaultLiveQueue    = 1024
 )
 
 // complete checks c and fills in the defaults.
@@ -78,6 +86,9 @@ func (c Config) complete() (Config, error) {
 		{&c.FrameEvents, defaultFrameEvents},
 		{&c.QueueAppends, defaultQueueAppends},
 		{&c.QueueBytes, defaultQueueBytes},
+		{&c.LiveBytes, defaultLiveBytes},
+		{&c.LiveEvents, defaultLiveEvents},
+		{&c.LiveQueue, defaultLiveQueue},
 	} {
 		if *d.value <= 0 {
 			*d.value = d.standard

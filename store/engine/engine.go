@@ -13,6 +13,7 @@ import (
 	"github.com/annalsdb/annals/store/engine/frame"
 	"github.com/annalsdb/annals/store/engine/index"
 	"github.com/annalsdb/annals/store/engine/journal"
+	"github.com/annalsdb/annals/store/engine/live"
 )
 
 // Store is an [annals.Store] over a journal. Make one with [Open]. It may be used concurrently.
@@ -26,6 +27,7 @@ type Store struct {
 	limits   annals.Limits
 	config   Config
 	index    *index.Index
+	live     *live.Hub
 
 	closeIndex sync.Once
 
@@ -59,6 +61,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		logger: c.Logger, limits: c.Limits, config: c, closing: make(chan struct{}),
 		stop: stop, lifetime: func() context.Context { return background },
 	}
+	s.live = live.New(live.Config{
+		Store: c.Identity.Store, Head: func() uint64 { return s.index.Head() }, Bytes: c.LiveBytes, Events: c.LiveEvents, Queue: c.LiveQueue,
+	})
 	s.sequencer.idle = sync.NewCond(&s.sequencer.mu)
 	if c.Refuse != nil {
 		s.sequencer.refuse(readOnly(c.Refuse))
@@ -82,6 +87,7 @@ func (s *Store) Close() error {
 	}
 	s.stop()
 	s.sequencer.close()
+	s.live.Close()
 	s.background.Wait()
 	s.closeIndex.Do(s.index.Close)
 	return nil
@@ -119,6 +125,9 @@ type Stats struct {
 	Queued int
 	// ReadOnly is why appends are refused, if they are. It matches [annals.ErrReadOnly].
 	ReadOnly error
+	// Subscribers counts the subscriptions that are being ranged over, and Behind those among them that read the log
+	// because they are not at its end. LiveBytes is what the events and frames take that are kept for the others.
+	Subscribers, Behind, LiveBytes int
 }
 
 // Stats are figures about the store as it is now.
@@ -126,6 +135,8 @@ func (s *Store) Stats() Stats {
 	st := s.sequencer.stats()
 	head, frame := s.index.HeadFrame()
 	st.Head, st.Frame, st.Lost = annals.Position(head), frame, s.index.Lost()
+	l := s.live.Stats()
+	st.Subscribers, st.Behind, st.LiveBytes = l.Subscribers, l.Behind, l.Bytes
 	return st
 }
 

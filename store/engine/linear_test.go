@@ -215,7 +215,7 @@ func (h *history) follow(ctx context.Context) {
 			wantErr(h.t, "the subscription", err, context.Canceled)
 			return
 		}
-		if u.Position < last || u.Event != nil && u.Event.Position != u.Position || u.CaughtUp == u.More {
+		if u.Position < last || u.Event != nil && u.Event.Position != u.Position || u.CaughtUp && u.More {
 			h.t.Errorf("the subscription was at %d and yielded %+v", last, u)
 		}
 		last = u.Position

@@ -154,6 +154,7 @@ func (r *follower) lose(upto uint64) {
 		l.Last = annals.Position(upto)
 	}
 	r.store.index.Lose(l)
+	r.store.live.Interrupt()
 }
 
 // frame indexes one that the journal has verified.
@@ -173,12 +174,10 @@ func (r *follower) frame(ctx context.Context, f []byte) error {
 	}
 	r.store.index.Add(r.keys, uint64(h.FirstPosition))
 	r.store.index.Advance(&h)
-	if err := r.store.index.Wait(ctx); err != nil {
-		return err
-	}
+	r.store.live.Publish(&h, f)
 	r.found = r.found || h.Seq == r.first && h.Hash == r.mine
 	r.at.ref, r.at.time, r.at.written = h.Ref(), h.Time, h.Epoch
-	return nil
+	return r.store.index.Wait(ctx)
 }
 
 // decode makes the keys of a frame's events.

@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
 )
 
@@ -58,6 +59,10 @@ func FuzzDecoderAgreesWithDecodeRecord(f *testing.F) {
 			frame.Seal(b, r.Position, r.Revision, at, store)
 		}
 		want, wantSize, wantErr := frame.DecodeRecord(b, store)
+		var names annals.Event
+		if p, err := frame.Peek(&names, b); wantErr == nil && (err != nil || p != want.Position || !sameNames(names, want.Event)) {
+			t.Errorf("peeked %+v at %d, %v; want %+v", names, p, err, want)
+		}
 		got, size, err := frame.NewDecoder(store, true).Decode(b)
 		if (err == nil) != (wantErr == nil) || size != wantSize || !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, %d, %v, want %+v, %d, %v", got, size, err, want, wantSize, wantErr)
