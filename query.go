@@ -176,12 +176,15 @@ func (q Query) Stream() string {
 func (q Query) Match(r Recorded) bool { return q.MatchEvent(r.Event) }
 
 // MatchEvent is [Query.Match] for an event that is not recorded yet.
-func (q Query) MatchEvent(e Event) bool {
+func (q Query) MatchEvent(e Event) bool { return q.Accepts(&e) }
+
+// Accepts is [Query.MatchEvent] without a copy of the event, for those who look at many.
+func (q Query) Accepts(e *Event) bool {
 	if q.problem != "" || !q.system && e.IsSystem() {
 		return false
 	}
 	for i := range q.items {
-		if q.items[i].match(&e) {
+		if q.items[i].match(e) {
 			return true
 		}
 	}

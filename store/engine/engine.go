@@ -44,6 +44,7 @@ type Store struct {
 var (
 	_ annals.Store       = (*Store)(nil)
 	_ annals.Limiter     = (*Store)(nil)
+	_ annals.Scanner     = (*Store)(nil)
 	_ annals.SystemStore = (*Store)(nil)
 )
 

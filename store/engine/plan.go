@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"iter"
 	"slices"
 
 	"github.com/annalsdb/annals"
@@ -24,21 +23,18 @@ const (
 )
 
 // candidates yields the records in part that may match q, in its direction: all that do, and some that do not. Limit is how many
-// are wanted, 0 for all.
-func (s *Store) candidates(ctx context.Context, q annals.Query, part cut, limit int) iter.Seq2[frame.Record, error] {
-	return func(yield func(frame.Record, error) bool) {
-		view := s.index.View()
-		defer view.Release()
-		plan := s.index.Hasher().Plan(q)
-		first := handfulFirst
-		if limit > 0 {
-			first = min(first, limit)
-		}
-		w := walker{store: s, ctx: ctx, yield: yield, handful: make([]uint64, 0, first), size: first, bounded: limit > 0 && limit <= handfulFirst}
-		for p := range view.Walk(&plan, part.asRange()) {
-			if !w.part(p) {
-				return
-			}
+// are wanted, 0 for all. The pointer is lent. An error comes last, with nil.
+func (s *Store) candidates(ctx context.Context, q annals.Query, part cut, limit int, to lease, yield func(*frame.Record, error) bool) {
+	view := s.index.View()
+	defer view.Release()
+	plan := s.index.Hasher().Plan(q)
+	w := walker{store: s, ctx: ctx, to: to, yield: yield, size: handfulFirst, bounded: limit > 0 && limit <= handfulFirst}
+	if limit > 0 {
+		w.size = min(w.size, limit)
+	}
+	for p := range view.Walk(&plan, part.asRange()) {
+		if !w.part(p) {
+			return
 		}
 	}
 }
@@ -47,10 +43,22 @@ func (s *Store) candidates(ctx context.Context, q annals.Query, part cut, limit 
 type walker struct {
 	store   *Store
 	ctx     context.Context //nolint:containedctx // it lives for one call
-	yield   func(frame.Record, error) bool
-	handful []uint64 // positions, in the direction of the walk
-	size    int      // of the next handful
-	bounded bool     // few are wanted
+	to      lease
+	yield   func(*frame.Record, error) bool
+	record  frame.Record // what is lent of it is the place, not the content
+	handful []uint64     // positions, in the direction of the walk
+	size    int          // of the next handful
+	bounded bool         // few are wanted
+}
+
+// give yields a record that belongs to the reader.
+func (w *walker) give(r frame.Record, err error) bool {
+	if err != nil {
+		w.yield(nil, err)
+		return false
+	}
+	w.record = r
+	return w.yield(&w.record, nil)
 }
 
 // part reads one part, and tells whether to go on.
@@ -82,7 +90,7 @@ func (w *walker) read(backwards bool) bool {
 		return w.scan(low-1, high, backwards)
 	}
 	for r, err := range w.store.records.Lookup(w.ctx, w.positions) {
-		if !w.yield(r, err) || err != nil {
+		if !w.give(r, err) {
 			return false
 		}
 	}
@@ -103,8 +111,16 @@ func (w *walker) scan(after, upto uint64, backwards bool) bool {
 	if backwards {
 		return w.scanBackwards(after, upto)
 	}
+	if w.to == lent {
+		for r, err := range w.store.records.ScanLent(w.ctx, annals.Position(after), annals.Position(upto)) {
+			if !w.yield(r, err) || err != nil {
+				return false
+			}
+		}
+		return true
+	}
 	for r, err := range w.store.records.Scan(w.ctx, annals.Position(after), annals.Position(upto)) {
-		if !w.yield(r, err) || err != nil {
+		if !w.give(r, err) {
 			return false
 		}
 	}
@@ -129,7 +145,7 @@ func (w *walker) scanBackwards(after, upto uint64) bool {
 			return false
 		}
 		for _, r := range slices.Backward(window) {
-			if !w.yield(r, nil) {
+			if !w.give(r, nil) {
 				return false
 			}
 		}
@@ -142,12 +158,11 @@ func (w *walker) scanBackwards(after, upto uint64) bool {
 func (w *walker) behind(from, upto uint64, failed error) {
 	var loss *annals.DataLossError
 	for p := upto; p > from && errors.As(failed, &loss); p-- {
-		r, err := w.store.records.Record(w.ctx, annals.Position(p))
-		if !w.yield(r, err) || err != nil {
+		if r, err := w.store.records.Record(w.ctx, annals.Position(p)); !w.give(r, err) {
 			return
 		}
 	}
-	w.yield(frame.Record{}, failed)
+	w.yield(nil, failed)
 }
 
 // planChoice forces a way to read, for tests: it may change speed only.

@@ -6,32 +6,54 @@ import (
 	"time"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/engine/frame"
 	"github.com/annalsdb/annals/store/engine/index"
 )
 
 // Read implements [annals.Store].
 func (s *Store) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOption) iter.Seq2[annals.Recorded, error] {
 	return func(yield func(annals.Recorded, error) bool) {
-		o := annals.NewReadOptions(opts...)
-		part, err := s.pin(ctx, q, &o)
-		if err != nil {
-			yield(annals.Recorded{}, err)
-			return
-		}
-		yielded := 0
-		for e, err := range s.walk(ctx, q, part, o.Limit) {
+		s.read(ctx, q, opts, owned, func(e *annals.Recorded, err error) bool {
 			if err != nil {
-				yield(annals.Recorded{}, err)
-				return
+				return yield(annals.Recorded{}, err)
 			}
-			if !q.Match(e) {
-				continue
-			}
-			if yielded++; !yield(e, nil) || yielded == o.Limit {
-				return
-			}
-		}
+			return yield(*e, nil)
+		})
 	}
+}
+
+// Scan implements [annals.Scanner].
+func (s *Store) Scan(ctx context.Context, q annals.Query, opts ...annals.ReadOption) iter.Seq2[*annals.Recorded, error] {
+	return func(yield func(*annals.Recorded, error) bool) { s.read(ctx, q, opts, lent, yield) }
+}
+
+// lease says to whom the events that are read belong.
+type lease bool
+
+const (
+	owned lease = false // to the reader, for ever
+	lent  lease = true  // to the store, when the next one is asked for
+)
+
+// read yields the events of q; the pointer is lent either way. With an error comes nil.
+func (s *Store) read(ctx context.Context, q annals.Query, opts []annals.ReadOption, to lease, yield func(*annals.Recorded, error) bool) {
+	o := annals.NewReadOptions(opts...)
+	part, err := s.pin(ctx, q, &o)
+	if err != nil {
+		yield(nil, err)
+		return
+	}
+	yielded := 0
+	s.walk(ctx, q, part, o.Limit, to, func(e *annals.Recorded, err error) bool {
+		if err != nil {
+			return yield(nil, err)
+		}
+		if !q.Accepts(&e.Event) {
+			return true
+		}
+		yielded++
+		return yield(e, nil) && yielded != o.Limit
+	})
 }
 
 // cut is the part of the log that is looked at, in (after, upto].
@@ -171,31 +193,29 @@ func (s *Store) await(ctx context.Context, p uint64) (uint64, error) {
 }
 
 // walk yields the events in part that may match q, in its direction: all that do, and some that do not. It ends with an
-// error at the first position that is lost. Limit is how many are wanted, 0 for all.
-func (s *Store) walk(ctx context.Context, q annals.Query, part cut, limit int) iter.Seq2[annals.Recorded, error] {
-	return func(yield func(annals.Recorded, error) bool) {
-		loss := s.index.FirstLost(part.asRange())
-		switch {
-		case loss == nil:
-		case part.backwards:
-			part.after = min(uint64(loss.Last), part.upto)
-		default:
-			part.upto = max(uint64(loss.First)-1, part.after)
+// error, beside nil, at the first position that is lost. Limit is how many are wanted, 0 for all. The pointer is lent.
+func (s *Store) walk(ctx context.Context, q annals.Query, part cut, limit int, to lease, yield func(*annals.Recorded, error) bool) {
+	loss := s.index.FirstLost(part.asRange())
+	switch {
+	case loss == nil:
+	case part.backwards:
+		part.after = min(uint64(loss.Last), part.upto)
+	default:
+		part.upto = max(uint64(loss.First)-1, part.after)
+	}
+	ended := false
+	s.candidates(ctx, q, part, limit, to, func(r *frame.Record, err error) bool {
+		if cause := s.ended(ctx); cause != nil {
+			err = cause
 		}
-		for r, err := range s.candidates(ctx, q, part, limit) {
-			if cause := s.ended(ctx); cause != nil {
-				err = cause
-			}
-			if err != nil {
-				yield(annals.Recorded{}, err)
-				return
-			}
-			if !yield(r.Recorded, nil) {
-				return
-			}
+		if err != nil {
+			ended = true
+			return yield(nil, err)
 		}
-		if loss != nil {
-			yield(annals.Recorded{}, loss)
-		}
+		ended = !yield(&r.Recorded, nil)
+		return !ended
+	})
+	if loss != nil && !ended {
+		yield(nil, loss)
 	}
 }

@@ -110,19 +110,21 @@ func (u *subscription) follow(ctx context.Context) (more bool, err error) {
 // deliver yields what lies between u.at and a position that is visible, and tells whether the consumer wants more. The
 // last update stands there: the event, or progress.
 func (u *subscription) deliver(ctx context.Context, upto uint64) (more bool, err error) {
-	for r, err := range u.store.walk(ctx, u.query, cut{after: u.at, upto: upto}, 0) {
-		if err != nil {
-			return false, err
+	more = true
+	u.store.walk(ctx, u.query, cut{after: u.at, upto: upto}, 0, owned, func(r *annals.Recorded, failed error) bool {
+		switch {
+		case failed != nil:
+			more, err = false, failed
+		case u.query.Accepts(&r.Event):
+			e := *r
+			more, err = u.event(ctx, &e, upto)
+		default:
+			more, err = u.progress(ctx, uint64(r.Position), upto)
 		}
-		if !u.query.Match(r) {
-			if more, err := u.progress(ctx, uint64(r.Position), upto); !more || err != nil {
-				return false, err
-			}
-			continue
-		}
-		if more, err := u.event(ctx, &r, upto); !more || err != nil {
-			return false, err
-		}
+		return more && err == nil
+	})
+	if !more || err != nil {
+		return false, err
 	}
 	return u.over(ctx, upto)
 }
