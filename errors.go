@@ -24,6 +24,8 @@ var (
 	// ErrPartialDuplicate: some events of the append are stored already and some are not; nothing was written. See
 	// [PartialDuplicateError].
 	ErrPartialDuplicate = errors.New("annals: partial duplicate")
+	// ErrStreamTombstoned: a stream of the append has ended for good; nothing was written. See [TombstonedError].
+	ErrStreamTombstoned = errors.New("annals: stream is tombstoned")
 	// ErrNotWritten: the append was cut off, and nothing was written nor will be. Match the cause too: it wraps
 	// context.Canceled or the like. See [OutcomeError].
 	ErrNotWritten = errors.New("annals: not written")
@@ -83,11 +85,16 @@ type Failure struct {
 	// Index is the place of the condition in the append.
 	Index     int
 	Condition Condition
-	// Actual is the last revision of the condition's stream, or [NoRevision] if it has no event or the condition is
-	// on no stream.
+	// Actual is the last revision that was given in the condition's stream, or [NoRevision] if it never had an event or
+	// the condition is on no stream.
 	Actual Revision
-	// Positions are those of the first events that are in the way, ascending: matches of [NoneSince]; events after
-	// the revision that [StreamAt] wanted; the first events of a stream that [NoStream] wanted absent.
+	// State is that of the condition's stream, or 0 if the condition is on no stream.
+	State StreamState
+	// Tracked is the position that is stored for the source of [TrackingAt].
+	Tracked Position
+	// Positions are those of the first events that are in the way and can be read, ascending: matches of [NoneSince];
+	// events after the revision that [StreamAt] wanted; the first events of a stream that [NoStream] or [StreamIn] did
+	// not want live; the system event that holds Tracked.
 	Positions []Position
 	// Events are the events at Positions, if [Condition.WithEvents] asked for them.
 	Events []Recorded
@@ -103,6 +110,10 @@ func (f Failure) String() string {
 		return fmt.Sprintf("%s: there are, first at %d", f.Condition, f.Positions[0])
 	case KindStreamExists:
 		return fmt.Sprintf("%s: it does not", f.Condition)
+	case KindStreamIn:
+		return fmt.Sprintf("%s: it is %s", f.Condition, f.State)
+	case KindTracking:
+		return fmt.Sprintf("%s: it is at %d", f.Condition, f.Tracked)
 	}
 	if f.Actual == NoRevision {
 		return fmt.Sprintf("%s: it has no event", f.Condition)
@@ -185,6 +196,15 @@ func joinIDs(ids []ID) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// TombstonedError names a stream that has ended for good. It matches [ErrStreamTombstoned].
+type TombstonedError struct{ Stream string }
+
+// Error names the stream.
+func (e *TombstonedError) Error() string { return "annals: stream " + e.Stream + " is tombstoned" }
+
+// Is matches ErrStreamTombstoned.
+func (e *TombstonedError) Is(target error) bool { return target == ErrStreamTombstoned }
 
 // OutcomeError says what became of an append that was cut off. It matches [ErrNotWritten], or [ErrUnknownOutcome] if
 // Unknown, and its cause.

@@ -25,6 +25,19 @@ type Limits struct {
 	QueryItems, QueryTerms int
 	// Conditions bounds the number of conditions of one append.
 	Conditions int
+
+	// Retention says that the store honours retention events, see [Retainer]; else they are refused.
+	Retention bool
+	// Tracking says that appends may have the condition [TrackingAt], see [Tracker]; else it is refused.
+	Tracking bool
+}
+
+// streamBytes bounds the name of a stream. That of a stream's retention is longer than the stream's own.
+func (l Limits) streamBytes(name string) int {
+	if strings.HasPrefix(name, retentionPrefix) {
+		return l.StreamBytes + len(retentionPrefix)
+	}
+	return l.StreamBytes
 }
 
 // MinLimits is what every store guarantees to accept. A program that stays within them runs on any store.
@@ -55,14 +68,14 @@ func LimitsOf(s Store) Limits {
 const appendOverheadBytes = 64
 
 // CheckAppend reports what is wrong with the shape of an append, before any state is looked at. Every store calls
-// it, so that every store refuses the same things with the same errors: [InvalidError], [LimitError]. System names
-// ("$…") are refused unless system is true.
+// it, so that every store refuses the same things with the same errors: [InvalidError], [LimitError], [ErrUnsupported]. System
+// names ("$…") are refused unless system is true.
 func CheckAppend(events []Event, conds []Condition, limits Limits, system bool) error {
 	if len(events) == 0 && len(conds) == 0 {
 		return invalid("append", "neither events nor conditions: use Head to ask for the head")
 	}
-	if len(events) > limits.AppendEvents {
-		return &LimitError{What: "append", Unit: "events", Limit: limits.AppendEvents, Actual: len(events)}
+	if n := len(events) + trackings(conds); n > limits.AppendEvents {
+		return &LimitError{What: "append", Unit: "events", Limit: limits.AppendEvents, Actual: n}
 	}
 	if len(conds) > limits.Conditions {
 		return &LimitError{What: "append", Unit: "conditions", Limit: limits.Conditions, Actual: len(conds)}
@@ -87,10 +100,47 @@ func CheckAppend(events []Event, conds []Condition, limits Limits, system bool) 
 		}
 		ids[k] = true
 	}
+	if system {
+		if err := checkTombstones(events); err != nil {
+			return err
+		}
+	}
+	if err := checkConditions(conds, limits); err != nil {
+		return err
+	}
+	for _, e := range TrackedEvents(conds) {
+		size += eventBytes(&e)
+	}
 	if size > limits.AppendBytes {
 		return &LimitError{What: "append", Unit: "bytes", Limit: limits.AppendBytes, Actual: size}
 	}
-	return checkConditions(conds, limits)
+	return nil
+}
+
+// checkTombstones refuses events in a stream that an event before them ends.
+func checkTombstones(events []Event) error {
+	ended := map[string]int{}
+	for i := range events {
+		e := &events[i]
+		stream := strings.TrimPrefix(e.Stream, retentionPrefix)
+		if by, ok := ended[stream]; ok {
+			return invalid(place{thing: "event", index: i}.String(), fmt.Sprintf("event %d ends the stream %s before it", by, stream))
+		}
+		if e.Type == TypeTombstoned {
+			ended[stream] = i
+		}
+	}
+	return nil
+}
+
+func trackings(conds []Condition) int {
+	n := 0
+	for i := range conds {
+		if conds[i].kind == KindTracking {
+			n++
+		}
+	}
+	return n
 }
 
 type idKey struct {
@@ -100,10 +150,20 @@ type idKey struct {
 
 func checkConditions(conds []Condition, limits Limits) error {
 	streams := map[string]bool{}
+	var sources map[string]bool
 	for i, c := range conds {
 		at := place{thing: "condition", index: i}
 		if err := c.check(at, limits); err != nil {
 			return err
+		}
+		if c.kind == KindTracking {
+			if sources[c.source] {
+				return invalid(at.String(), fmt.Sprintf("a second position of source %s", c.source))
+			}
+			if sources == nil {
+				sources = map[string]bool{}
+			}
+			sources[c.source] = true
 		}
 		if c.stream == "" {
 			continue
@@ -127,12 +187,17 @@ func eventBytes(e *Event) int {
 // place is where in a call something is wrong. Its text is made only if something is.
 type place struct {
 	thing string // "event", "condition", "query item"
-	index int
+	index int    // noIndex if there is only one
 	part  string // of the thing; may be empty
 }
 
+const noIndex = -1
+
 func (p place) String() string {
-	s := p.thing + " " + strconv.Itoa(p.index)
+	s := p.thing
+	if p.index != noIndex {
+		s += " " + strconv.Itoa(p.index)
+	}
 	if p.part != "" {
 		s += ": " + p.part
 	}
@@ -147,7 +212,7 @@ func checkEvent(at place, e *Event, limits Limits, system bool) error {
 		return err
 	}
 	if e.Stream != "" {
-		if err := checkName(at.of("stream"), e.Stream, limits.StreamBytes); err != nil {
+		if err := checkName(at.of("stream"), e.Stream, limits.streamBytes(e.Stream)); err != nil {
 			return err
 		}
 	}
@@ -173,7 +238,27 @@ func checkEvent(at place, e *Event, limits Limits, system bool) error {
 	if !system && e.IsSystem() {
 		return &InvalidError{What: at.String(), Problem: "names beginning with \"$\" are the system's: see System", reserved: true}
 	}
+	if system {
+		return checkSystemEvent(at, e, limits)
+	}
 	return nil
+}
+
+// checkSystemEvent refuses events that a store would act on, if it cannot or if they make no sense.
+func checkSystemEvent(at place, e *Event, limits Limits) error {
+	if isTracking(e) {
+		return &InvalidError{What: at.String(), Problem: "positions of sources are written by TrackingAt alone", reserved: true}
+	}
+	switch e.Type {
+	case TypeRetention, TypeDeleted, TypeTombstoned:
+	default:
+		return nil
+	}
+	if !limits.Retention {
+		return fmt.Errorf("%s: %s: %w", at, e.Type, ErrUnsupported)
+	}
+	_, err := retentionChange(at.String(), e)
+	return err
 }
 
 func checkName(at place, name string, limit int) error {

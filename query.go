@@ -265,7 +265,7 @@ func (it Item) check(at place, system bool, limits Limits) error {
 		}
 	}
 	if it.Stream != "" {
-		if err := name("stream", it.Stream, limits.StreamBytes); err != nil {
+		if err := name("stream", it.Stream, limits.streamBytes(it.Stream)); err != nil {
 			return err
 		}
 	}
@@ -273,7 +273,7 @@ func (it Item) check(at place, system bool, limits Limits) error {
 		return invalid("query", fmt.Sprintf("category %q has a \"-\", which ends a category", it.Category))
 	}
 	if it.Category != "" {
-		return name("category", it.Category, limits.StreamBytes)
+		return name("category", it.Category, limits.streamBytes(it.Category))
 	}
 	return nil
 }

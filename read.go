@@ -74,11 +74,12 @@ func AsOfTime(t time.Time) ReadOption {
 }
 
 // AsOfRevision reads the store as it was when the event with revision r had just been appended to the one stream
-// that the query names. A revision that does not exist is [ErrAhead].
+// that the query names. A revision that was never given is [ErrAhead]. That of an event which is hidden leads to the last
+// position before the next event of the stream that can be read, or to the head if there is none.
 func AsOfRevision(r Revision) ReadOption { return func(o *ReadOptions) { o.AsOfRevision = &r } }
 
-// FromRevision leaves out the events before the one that has revision r in the one stream that the query names. If
-// that does not exist yet, nothing is left.
+// FromRevision leaves out the events before the one that has revision r in the one stream that the query names or, if
+// that one is hidden, before the next of the stream that can be read. If there is none, nothing is left.
 func FromRevision(r Revision) ReadOption { return func(o *ReadOptions) { o.FromRevision = &r } }
 
 // AtLeast waits, as long as ctx allows, until the head has reached p, and reads then.

@@ -9,13 +9,13 @@ import (
 // All methods may be called concurrently.
 //
 // What else a store can do is found by asserting an interface, as in database/sql/driver: [Limiter], [Scanner],
-// [SystemStore].
+// [SystemStore], [Retainer], [Tracker].
 type Store interface {
 	// Append records all the events, or none, if all the conditions hold. When it returns without an error the
 	// events are as durable as the store makes them, and every read that begins afterwards, anywhere, sees them.
 	//
-	// In this order: the shape of the call is checked ([ErrInvalid], [ErrTooLarge], [ErrReserved]). If every event's
-	// (stream, id) is stored already with the same content, in ascending order, the answer is the first receipt with
+	// In this order: the shape of the call is checked ([ErrInvalid], [ErrTooLarge], [ErrReserved], [ErrUnsupported]).
+	// An event in a stream that has ended for good is [ErrStreamTombstoned]. If every event's (stream, id) is stored already with the same content, in ascending order, the answer is the first receipt with
 	// Duplicate set, and no condition is looked at; if only some are, [ErrPartialDuplicate]; if one is stored with
 	// another content, which weighs more, [ErrIDReused]. Then all conditions are checked: [ErrAhead], or [ErrConflict] with every failure.
 	//

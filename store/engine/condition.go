@@ -31,7 +31,7 @@ func newConditions(h index.Hasher, conds []annals.Condition) []condition {
 // affectedSince reports whether an event after a position may change what was found before.
 func (c *condition) affectedSince(m index.Memory, after uint64) bool {
 	switch c.Kind() {
-	case annals.KindStreamAt, annals.KindNoStream:
+	case annals.KindStreamAt, annals.KindNoStream, annals.KindStreamIn:
 		return m.HasTerm(c.stream, after)
 	case annals.KindNoneSince:
 		return m.Any(&c.plan, max(after, uint64(c.After())))
@@ -43,7 +43,7 @@ func (c *condition) affectedSince(m index.Memory, after uint64) bool {
 // affectedByFrame is the same for the events of the frame that is being packed.
 func (c *condition) affectedByFrame(d *delta) bool {
 	switch c.Kind() {
-	case annals.KindStreamAt, annals.KindNoStream:
+	case annals.KindStreamAt, annals.KindNoStream, annals.KindStreamIn:
 		_, touched := d.revisions[c.Stream()]
 		return touched
 	case annals.KindNoneSince:

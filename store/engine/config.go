@@ -98,8 +98,12 @@ func (c Config) complete() (Config, error) {
 	return c, nil
 }
 
-// checkLimits refuses limits under which events would be accepted that a record has no room for.
+// checkLimits refuses limits under which events would be accepted that a record has no room for, or that would not be
+// honoured.
 func checkLimits(l annals.Limits) error {
+	if l.Retention || l.Tracking {
+		return errors.New("engine: Limits.Retention and Limits.Tracking are not supported yet")
+	}
 	most := annals.Limits{
 		EventBytes: 16 << 20, AppendBytes: 64 << 20, AppendEvents: 100_000,
 		TypeBytes: 32 << 10, StreamBytes: 32 << 10, TagBytes: 32 << 10, EventTags: 255,

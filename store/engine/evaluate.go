@@ -117,7 +117,10 @@ func (v *evaluation) condition(c *condition) (annals.Failure, bool, error) {
 		return f, false, err
 	}
 	exists := at > 0
-	f.Actual = last
+	f.Actual, f.State = last, annals.StreamNone
+	if exists {
+		f.State = annals.StreamLive
+	}
 	switch c.Kind() {
 	case annals.KindStreamAt:
 		if exists && last == c.Revision() {
@@ -126,6 +129,11 @@ func (v *evaluation) condition(c *condition) (annals.Failure, bool, error) {
 		return f, true, v.following(c, c.Revision()+1, &f)
 	case annals.KindNoStream:
 		if !exists {
+			return f, false, nil
+		}
+		return f, true, v.following(c, 0, &f)
+	case annals.KindStreamIn:
+		if f.State&c.States() != 0 {
 			return f, false, nil
 		}
 		return f, true, v.following(c, 0, &f)

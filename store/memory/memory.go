@@ -24,8 +24,9 @@ type Store struct {
 
 	mu      sync.RWMutex
 	log     []annals.Recorded          // log[p-1] has position p; only ever appended to
-	ids     map[key]annals.Position    // where an id is
+	ids     map[key]annals.Position    // where an id is, or was last
 	streams map[string]annals.Revision // the last revision of each stream
+	kept    map[string]keeping         // what retention has done; replaced, not changed
 	changed chan struct{}              // closed, and made anew, when the log grows or the store is closed
 	closed  bool
 }
@@ -41,6 +42,8 @@ var (
 	_ annals.Limiter     = (*Store)(nil)
 	_ annals.Scanner     = (*Store)(nil)
 	_ annals.SystemStore = (*Store)(nil)
+	_ annals.Retainer    = (*Store)(nil)
+	_ annals.Tracker     = (*Store)(nil)
 )
 
 // Option adjusts a store.
@@ -81,6 +84,7 @@ func (s *Store) Close() error {
 func (s *Store) Limits() annals.Limits {
 	l := annals.MinLimits()
 	l.EventBytes, l.AppendBytes, l.AppendEvents = 16<<20, 64<<20, 100_000
+	l.Retention, l.Tracking = true, true
 	return l
 }
 
@@ -110,41 +114,66 @@ func (s *Store) append(ctx context.Context, events []annals.Event, conds []annal
 	if s.closed {
 		return annals.Receipt{}, annals.ErrClosed
 	}
-	if receipt, known, err := s.known(events); known || err != nil {
-		return receipt, err
-	}
-	if err := s.check(conds); err != nil {
+	if err := s.tombstonedLocked(events); err != nil {
 		return annals.Receipt{}, err
 	}
-	return s.record(events)
+	now := s.nowLocked()
+	v := s.viewLocked(now)
+	if receipt, known, err := s.known(v, events); known || err != nil {
+		return receipt, err
+	}
+	if err := s.checkChangesLocked(events); err != nil {
+		return annals.Receipt{}, err
+	}
+	if err := s.check(v, conds); err != nil {
+		return annals.Receipt{}, err
+	}
+	return s.record(events, annals.TrackedEvents(conds), now)
+}
+
+// nowLocked is what the clock says, but not earlier than the last event.
+func (s *Store) nowLocked() time.Time {
+	now := s.clock().UTC().Round(0)
+	if n := len(s.log); n > 0 && now.Before(s.log[n-1].Time) {
+		now = s.log[n-1].Time
+	}
+	return now
+}
+
+// stored finds the event with an id in a stream, if it can be read.
+func (s *Store) stored(v view, e annals.Event) (annals.Recorded, bool) {
+	p, ok := s.ids[key{e.Stream, e.ID}]
+	if e.ID.IsZero() || !ok || !v.sees(s.log[p-1]) {
+		return annals.Recorded{}, false
+	}
+	return s.log[p-1], true
 }
 
 // known looks for the events among those that are stored: all, none, or an error.
-func (s *Store) known(events []annals.Event) (receipt annals.Receipt, known bool, err error) {
+func (s *Store) known(v view, events []annals.Event) (receipt annals.Receipt, known bool, err error) {
 	var have, lack, reused []annals.ID
 	receipt = annals.Receipt{Head: s.head(), Revision: annals.NoRevision, Duplicate: true}
 	for _, e := range events {
 		e = e.Canonical()
-		p, ok := s.ids[key{e.Stream, e.ID}]
-		if e.ID.IsZero() || !ok {
+		r, ok := s.stored(v, e)
+		if !ok {
 			lack = append(lack, e.ID)
 			continue
 		}
 		have = append(have, e.ID)
-		r := s.log[p-1]
-		if !r.SameContent(e) || p <= receipt.Last {
+		if !r.SameContent(e) || r.Position <= receipt.Last {
 			reused = append(reused, e.ID)
 		}
 		if receipt.First == 0 {
-			receipt.First = p
+			receipt.First = r.Position
 		}
-		receipt.Last, receipt.Time = p, r.Time
+		receipt.Last, receipt.Time = r.Position, r.Time
 		if r.Stream != "" {
 			receipt.Revision = r.Revision
 		}
 	}
 	switch {
-	case len(reused) > 0 && (len(lack) == 0 || s.contentDiffers(events)):
+	case len(reused) > 0 && (len(lack) == 0 || s.contentDiffers(v, events)):
 		return annals.Receipt{}, false, &annals.IDReusedError{IDs: reused}
 	case len(have) > 0 && len(lack) > 0:
 		return annals.Receipt{}, false, &annals.PartialDuplicateError{Known: have, New: lack}
@@ -153,16 +182,15 @@ func (s *Store) known(events []annals.Event) (receipt annals.Receipt, known bool
 }
 
 // contentDiffers reports whether one of the events is stored with another content.
-func (s *Store) contentDiffers(events []annals.Event) bool {
+func (s *Store) contentDiffers(v view, events []annals.Event) bool {
 	return slices.ContainsFunc(events, func(e annals.Event) bool {
-		e = e.Canonical()
-		p, ok := s.ids[key{e.Stream, e.ID}]
-		return ok && !s.log[p-1].SameContent(e)
+		r, ok := s.stored(v, e)
+		return ok && !r.SameContent(e.Canonical())
 	})
 }
 
 // check evaluates the conditions on the state before the append.
-func (s *Store) check(conds []annals.Condition) error {
+func (s *Store) check(v view, conds []annals.Condition) error {
 	for _, c := range conds {
 		if c.Kind() == annals.KindNoneSince && c.After() > s.head() {
 			return &annals.AheadError{Position: c.After(), Head: s.head()}
@@ -170,7 +198,11 @@ func (s *Store) check(conds []annals.Condition) error {
 	}
 	var failures []annals.Failure
 	for i, c := range conds {
-		if f, failed := s.evaluate(c); failed {
+		f, failed, err := s.evaluate(v, c)
+		if err != nil {
+			return err
+		}
+		if failed {
 			f.Index = i
 			failures = append(failures, f)
 		}
@@ -182,31 +214,41 @@ func (s *Store) check(conds []annals.Condition) error {
 }
 
 // evaluate tells whether c fails, and by which events.
-func (s *Store) evaluate(c annals.Condition) (annals.Failure, bool) {
-	f := annals.Failure{Condition: c, Actual: annals.NoRevision}
-	last, exists := s.streams[c.Stream()]
-	if exists && c.Stream() != "" {
-		f.Actual = last
+func (s *Store) evaluate(v view, c annals.Condition) (f annals.Failure, failed bool, err error) {
+	f = annals.Failure{Condition: c, Actual: annals.NoRevision}
+	last, given := s.streams[c.Stream()]
+	if c.Stream() != "" {
+		f.State = s.stateLocked(v, c.Stream())
+		if given {
+			f.Actual = last
+		}
 	}
-	failed := false
 	inTheWay := func(annals.Recorded) bool { return false }
 	switch c.Kind() {
 	case annals.KindStreamAt:
-		failed = !exists || last != c.Revision()
+		failed = !given || last != c.Revision()
 		inTheWay = func(r annals.Recorded) bool { return r.Stream == c.Stream() && r.Revision > c.Revision() }
 	case annals.KindNoStream:
-		failed = exists
+		failed = f.State == annals.StreamLive
 		inTheWay = func(r annals.Recorded) bool { return r.Stream == c.Stream() }
 	case annals.KindStreamExists:
-		failed = !exists
+		failed = f.State != annals.StreamLive
+	case annals.KindStreamIn:
+		failed = f.State&c.States() == 0
+		inTheWay = func(r annals.Recorded) bool { return r.Stream == c.Stream() }
 	case annals.KindNoneSince:
 		inTheWay = func(r annals.Recorded) bool { return r.Position > c.After() && c.Query().Match(r) }
+	case annals.KindTracking:
+		var at annals.Recorded
+		at, f.Tracked, err = s.trackedLocked(c.Source())
+		failed = f.Tracked >= c.After()
+		inTheWay = func(r annals.Recorded) bool { return r.Position == at.Position }
 	}
-	for _, r := range s.log {
+	for _, r := range v.log {
 		if len(f.Positions) == annals.ConflictPositionsMax {
 			break
 		}
-		if !inTheWay(r) {
+		if !v.sees(r) || !inTheWay(r) {
 			continue
 		}
 		f.Positions = append(f.Positions, r.Position)
@@ -214,21 +256,17 @@ func (s *Store) evaluate(c annals.Condition) (annals.Failure, bool) {
 			f.Events = append(f.Events, r)
 		}
 	}
-	return f, failed || c.Kind() == annals.KindNoneSince && f.Positions != nil
+	return f, failed || c.Kind() == annals.KindNoneSince && f.Positions != nil, err
 }
 
-// record appends what has been found to be new and allowed.
-func (s *Store) record(events []annals.Event) (annals.Receipt, error) {
+// record appends what has been found to be new and allowed: the events and, behind them, what the store notes itself.
+func (s *Store) record(events, notes []annals.Event, now time.Time) (annals.Receipt, error) {
 	receipt := annals.Receipt{Head: s.head(), Revision: annals.NoRevision}
-	if len(events) == 0 {
+	if len(events)+len(notes) == 0 {
 		return receipt, nil
 	}
-	now := s.clock().UTC().Round(0)
-	if n := len(s.log); n > 0 && now.Before(s.log[n-1].Time) {
-		now = s.log[n-1].Time
-	}
-	fresh := make([]annals.Recorded, 0, len(events))
-	for _, e := range events {
+	fresh := make([]annals.Recorded, 0, len(events)+len(notes))
+	for _, e := range slices.Concat(events, notes) {
 		e = e.Clone().Canonical()
 		if e.ID.IsZero() {
 			var random [10]byte
@@ -239,21 +277,27 @@ func (s *Store) record(events []annals.Event) (annals.Receipt, error) {
 		}
 		fresh = append(fresh, annals.Recorded{Event: e, Revision: annals.NoRevision, Time: now})
 	}
-	for _, r := range fresh {
+	for i, r := range fresh {
 		r.Position = s.head() + 1
 		if r.Stream != "" {
-			r.Revision = 0
-			if last, ok := s.streams[r.Stream]; ok {
-				r.Revision = last + 1
-			}
+			r.Revision = s.nextLocked(r.Stream)
 			s.streams[r.Stream] = r.Revision
-			receipt.Revision = r.Revision
 		}
 		s.ids[key{r.Stream, r.ID}] = r.Position
 		s.log = append(s.log, r)
+		s.applyLocked(r.Event, now)
+		if i >= len(events) {
+			continue
+		}
+		if receipt.First == 0 {
+			receipt.First = r.Position
+		}
+		receipt.Last = r.Position
+		if r.Stream != "" {
+			receipt.Revision = r.Revision
+		}
 	}
-	receipt.Last = s.head()
-	receipt.First, receipt.Head, receipt.Time = receipt.Last-annals.Position(len(fresh))+1, receipt.Last, now
+	receipt.Head, receipt.Time = s.head(), now
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return receipt, nil
@@ -261,14 +305,17 @@ func (s *Store) record(events []annals.Event) (annals.Receipt, error) {
 
 func (s *Store) head() annals.Position { return annals.Position(len(s.log)) }
 
-// snapshot is the log as it is now, and a channel that is closed when that changes.
-func (s *Store) snapshot() (log []annals.Recorded, changed <-chan struct{}, err error) {
+// snapshot is what can be read now.
+func (s *Store) snapshot() (view, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
-		return nil, nil, annals.ErrClosed
+		return view{}, annals.ErrClosed
 	}
-	return s.log, s.changed, nil
+	if len(s.kept) == 0 { // then the time plays no part
+		return s.viewLocked(time.Time{}), nil
+	}
+	return s.viewLocked(s.nowLocked()), nil
 }
 
 // Head implements [annals.Store].
@@ -276,15 +323,15 @@ func (s *Store) Head(ctx context.Context) (annals.Position, error) {
 	if err := ended(ctx); err != nil {
 		return 0, err
 	}
-	log, _, err := s.snapshot()
-	return annals.Position(len(log)), err
+	v, err := s.snapshot()
+	return v.head(), err
 }
 
 // Read implements [annals.Store].
 func (s *Store) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOption) iter.Seq2[annals.Recorded, error] {
 	return func(yield func(annals.Recorded, error) bool) {
 		o := annals.NewReadOptions(opts...)
-		log, err := s.slice(ctx, q, &o)
+		v, log, err := s.slice(ctx, q, &o)
 		if err != nil {
 			yield(annals.Recorded{}, err)
 			return
@@ -299,7 +346,7 @@ func (s *Store) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOpt
 				yield(annals.Recorded{}, err)
 				return
 			}
-			if !q.Match(r) {
+			if !v.sees(r) || !q.Match(r) {
 				continue
 			}
 			if yielded++; !yield(r, nil) || yielded == o.Limit {
@@ -340,61 +387,61 @@ func spoil(e annals.Recorded) {
 	}
 }
 
-// slice is the part of the log that the options leave.
-func (s *Store) slice(ctx context.Context, q annals.Query, o *annals.ReadOptions) ([]annals.Recorded, error) {
+// slice is what the read is pinned to, and the part of its log that the options leave.
+func (s *Store) slice(ctx context.Context, q annals.Query, o *annals.ReadOptions) (view, []annals.Recorded, error) {
 	if err := o.Check(q, s.Limits()); err != nil {
-		return nil, err
+		return view{}, nil, err
 	}
-	log, err := s.await(ctx, o.AtLeast)
+	v, err := s.await(ctx, o.AtLeast)
 	if err != nil {
-		return nil, err
+		return view{}, nil, err
 	}
-	head := annals.Position(len(log))
+	head := v.head()
 	if o.After > head {
-		return nil, &annals.AheadError{Position: o.After, Head: head}
+		return view{}, nil, &annals.AheadError{Position: o.After, Head: head}
 	}
 	if o.AsOf > head && o.AsOf != annals.NoPosition {
-		return nil, &annals.AheadError{Position: o.AsOf, Head: head}
+		return view{}, nil, &annals.AheadError{Position: o.AsOf, Head: head}
 	}
 	upto := min(head, o.AsOf)
 	if !o.AsOfTime.IsZero() {
-		for upto > 0 && log[upto-1].Time.After(o.AsOfTime) {
+		for upto > 0 && v.log[upto-1].Time.After(o.AsOfTime) {
 			upto--
 		}
 	}
 	if o.AsOfRevision != nil {
-		p, actual := find(log, q.Stream(), *o.AsOfRevision)
-		if p == 0 {
-			return nil, &annals.AheadError{Head: head, Stream: q.Stream(), Revision: *o.AsOfRevision, Actual: actual}
+		p, err := v.asOf(q.Stream(), *o.AsOfRevision)
+		if err != nil {
+			return view{}, nil, err
 		}
 		upto = min(upto, p)
 	}
 	after := o.After
 	if o.FromRevision != nil {
-		p, _ := find(log, q.Stream(), *o.FromRevision)
-		if p == 0 {
-			p = head + 1
+		from := head
+		if e, ok := v.first(q.Stream(), *o.FromRevision); ok {
+			from = e.Position - 1
 		}
-		after = max(after, p-1)
+		after = max(after, from)
 	}
 	if o.HeadInto != nil {
 		*o.HeadInto = upto
 	}
-	return log[min(after, upto):upto], nil
+	return v, v.log[min(after, upto):upto], nil
 }
 
 // await waits until the log is long enough.
-func (s *Store) await(ctx context.Context, p annals.Position) ([]annals.Recorded, error) {
+func (s *Store) await(ctx context.Context, p annals.Position) (view, error) {
 	for {
 		if err := ended(ctx); err != nil {
-			return nil, err
+			return view{}, err
 		}
-		log, changed, err := s.snapshot()
-		if err != nil || annals.Position(len(log)) >= p {
-			return log, err
+		v, err := s.snapshot()
+		if err != nil || v.head() >= p {
+			return v, err
 		}
 		select {
-		case <-changed:
+		case <-v.changed:
 		case <-ctx.Done():
 		}
 	}
@@ -407,19 +454,4 @@ func ended(ctx context.Context) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, cause)
-}
-
-// find is the position of a stream's revision, 0 if there is none, and the stream's last revision.
-func find(log []annals.Recorded, stream string, r annals.Revision) (annals.Position, annals.Revision) {
-	at, last := annals.Position(0), annals.NoRevision
-	for _, e := range log {
-		if e.Stream != stream {
-			continue
-		}
-		last = e.Revision
-		if e.Revision == r {
-			at = e.Position
-		}
-	}
-	return at, last
 }

@@ -38,16 +38,16 @@ func (u *subscription) run(ctx context.Context) error {
 		if err := ended(ctx); err != nil {
 			return err
 		}
-		log, changed, err := u.store.snapshot()
+		v, err := u.store.snapshot()
 		if err != nil {
 			return err
 		}
-		head := annals.Position(len(log))
+		head := v.head()
 		if u.at > head {
 			return &annals.AheadError{Position: u.at, Head: head}
 		}
 		if u.at < head {
-			if more, err := u.deliver(ctx, log); !more || err != nil {
+			if more, err := u.deliver(ctx, v); !more || err != nil {
 				return err
 			}
 			continue
@@ -56,26 +56,26 @@ func (u *subscription) run(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-changed:
+		case <-v.changed:
 		case <-ctx.Done():
 		}
 	}
 }
 
-// deliver yields what lies between u.at and the end of log, and tells whether the consumer wants more. The last
-// update stands at the end of log: the event there, or progress.
-func (u *subscription) deliver(ctx context.Context, log []annals.Recorded) (more bool, err error) {
+// deliver yields what lies between u.at and the head of v, and tells whether the consumer wants more. The last
+// update stands at that head: the event there, or progress.
+func (u *subscription) deliver(ctx context.Context, v view) (more bool, err error) {
 	quiet := 0
-	for _, r := range log[u.at:] {
+	for _, r := range v.log[u.at:] {
 		if err := ended(ctx); err != nil {
 			return false, err
 		}
-		matches := u.query.Match(r)
+		matches := v.sees(r) && u.query.Match(r)
 		quiet++
 		if matches {
 			quiet = 0
 		}
-		last := int(r.Position) == len(log)
+		last := r.Position == v.head()
 		if !matches && !last && quiet < u.options.ProgressEvery {
 			continue
 		}
@@ -96,6 +96,6 @@ func (u *subscription) deliver(ctx context.Context, log []annals.Recorded) (more
 
 // isHead reports whether p is the head still.
 func (u *subscription) isHead(p annals.Position) bool {
-	log, _, err := u.store.snapshot()
-	return err == nil && annals.Position(len(log)) == p
+	v, err := u.store.snapshot()
+	return err == nil && v.head() == p
 }

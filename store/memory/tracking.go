@@ -1,0 +1,36 @@
+package memory
+
+import (
+	"context"
+	"slices"
+
+	"github.com/annalsdb/annals"
+)
+
+// Tracked implements [annals.Tracker].
+func (s *Store) Tracked(ctx context.Context, source string) (annals.Position, error) {
+	if err := annals.CheckSource(source, s.Limits()); err != nil {
+		return 0, err
+	}
+	if err := ended(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return 0, annals.ErrClosed
+	}
+	_, p, err := s.trackedLocked(source)
+	return p, err
+}
+
+// trackedLocked is the last event that holds a position of a source, and that position; zero if there is none.
+func (s *Store) trackedLocked(source string) (annals.Recorded, annals.Position, error) {
+	for _, r := range slices.Backward(s.log) {
+		if r.Type == annals.TypeTracked && r.Stream == annals.TrackingStream(source) {
+			p, err := annals.TrackedPosition(r.Event)
+			return r, p, err
+		}
+	}
+	return annals.Recorded{}, 0, nil
+}
