@@ -18,6 +18,8 @@ func TestConditionsSayWhatTheyWant(t *testing.T) {
 		{annals.NoStream("order-1"), annals.KindNoStream, "no stream order-1"},
 		{annals.StreamExists("order-1"), annals.KindStreamExists, "stream order-1 exists"},
 		{annals.NoneSince(7, q), annals.KindNoneSince, "none of (tag product:tea, type Placed|Received) after 7"},
+		{annals.StreamIn("order-1", annals.StreamLive|annals.StreamEmpty), annals.KindStreamIn, "stream order-1 live or empty"},
+		{annals.TrackingAt("billing", 7), annals.KindTracking, "source billing before 7"},
 		{annals.Condition{}, 0, "unknown condition"},
 	}
 	for _, c := range cases {
@@ -32,6 +34,14 @@ func TestConditionsSayWhatTheyWant(t *testing.T) {
 	since := annals.NoneSince(7, q).WithEvents()
 	if since.After() != 7 || !since.Query().Equal(q) || since.Stream() != "" || !since.WantsEvents() {
 		t.Errorf("got %+v", since)
+	}
+	in := annals.StreamIn("order-1", annals.StreamDeleted)
+	if in.Stream() != "order-1" || in.States() != annals.StreamDeleted {
+		t.Errorf("got %+v", in)
+	}
+	tracking := annals.TrackingAt("billing", 7)
+	if tracking.Source() != "billing" || tracking.After() != 7 || tracking.Stream() != "" {
+		t.Errorf("got %+v", tracking)
 	}
 	if plain := annals.NoStream("a"); plain.WithEvents().WantsEvents() == plain.WantsEvents() {
 		t.Error("WithEvents returns another condition and leaves the old one alone")

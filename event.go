@@ -146,7 +146,7 @@ type Receipt struct {
 	Head Position
 	// Revision is that of the append's last event that has a stream, or [NoRevision].
 	Revision Revision
-	// Time is when the events were accepted.
+	// Time is when the events were accepted, or what [TrackingAt] stores.
 	Time time.Time
 	// Duplicate says that the events were in the store already, put there by an earlier try. Nothing was written and
 	// no condition was checked; the other fields describe what is stored.

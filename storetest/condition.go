@@ -11,6 +11,7 @@ func conditionPromises() []promise {
 	return []promise{
 		{"StreamAt holds at exactly that revision", streamAtIsExact},
 		{"NoStream and StreamExists tell a stream with events from one without", streamsExistOrNot},
+		{"StreamIn tells a stream with events from one without", streamIsInAState},
 		{"NoneSince ignores events at and before its position", noneSinceIgnoresThePast},
 		{"a condition on a stream counts every event of that stream and no other", streamConditionsAreExact},
 		{"a condition sees the state before the append, and its own events never count", ownEventsNeverCount},
@@ -45,6 +46,31 @@ func streamsExistOrNot(r *rig) {
 	r.refused("StreamExists of a stream without", annals.ErrConflict, events(event("A", "s-2")), annals.StreamExists("s-2"))
 	r.append(events(event("A", "s-2")), annals.NoStream("s-2"))
 	r.append(events(event("A", "s-2")), annals.StreamExists("s-2"))
+}
+
+func streamIsInAState(r *rig) {
+	r.put("A", "s-1")
+	others := annals.StreamEmpty | annals.StreamDeleted | annals.StreamTombstoned
+	r.append(nil, annals.StreamIn("s-1", annals.StreamLive), annals.StreamIn("s-2", annals.StreamNone|others))
+	r.append(nil, annals.StreamIn("s-1", annals.StreamLive|others), annals.StreamIn("s-2", annals.StreamNone|annals.StreamLive))
+	failures := r.conflict(r.refusal("two streams in the wrong state", annals.ErrConflict, events(event("A", "s-2")),
+		annals.StreamIn("s-1", annals.StreamNone|others).WithEvents(), annals.StreamIn("s-2", annals.StreamLive|others)))
+	if len(failures) != 2 {
+		r.Fatalf("two conditions fail; listed are %+v", failures)
+	}
+	r.equal("the state of the stream with an event", failures[0].State, annals.StreamLive)
+	r.equal("its last revision", failures[0].Actual, annals.Revision(0))
+	r.equal("what is in the way", failures[0].Positions, positions(1))
+	r.equal("the events in the way", positionsOf(failures[0].Events), positions(1))
+	r.equal("the state of the stream without", failures[1].State, annals.StreamNone)
+	r.equal("its last revision", failures[1].Actual, annals.NoRevision)
+	for _, c := range []annals.Condition{annals.NoStream("s-1"), annals.StreamAt("s-1", 3)} {
+		f := r.conflict(r.refusal(c.String(), annals.ErrConflict, nil, c))[0]
+		r.equal(c.String()+": the state", f.State, annals.StreamLive)
+	}
+	for _, states := range []annals.StreamState{0, 1 << 7, annals.StreamLive | 1<<6} {
+		r.refused("a set that is none", annals.ErrInvalid, nil, annals.StreamIn("s-1", states))
+	}
 }
 
 func noneSinceIgnoresThePast(r *rig) {

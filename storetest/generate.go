@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/annalsdb/annals"
 )
@@ -12,6 +13,13 @@ var (
 	modelStreams = []string{"", "s-1", "s-2", "s", "t-1-2", "t-1"}
 	modelTypes   = []string{"A", "B", "C"}
 	modelTags    = []string{"x:1", "x:2", "y:1", "y:2", "z"}
+	modelSources = []string{"p", "q"}
+)
+
+// Ages are either over as soon as the clock goes on, or never while a test runs: two stores have two clocks.
+const (
+	modelAgeShort = time.Nanosecond
+	modelAgeLong  = 1000 * time.Hour
 )
 
 func (m *model) chance(percent int) bool { return m.rng.IntN(100) < percent }
@@ -56,6 +64,12 @@ func (m *model) events() (es []annals.Event, system bool) {
 		e.Type, e.Stream = "$timer", pickOf(m, []string{"", "$s-1"})
 		return append(es, e), !m.chance(20)
 	}
+	if m.retains && m.chance(15) {
+		for range pickOf(m, []int{1, 1, 1, 2}) {
+			es = slices.Insert(es, m.rng.IntN(len(es)+1), m.retention())
+		}
+		return es, !m.chance(10)
+	}
 	if len(m.past) == 0 || m.chance(70) {
 		return m.malform(es), false
 	}
@@ -80,6 +94,26 @@ func (m *model) events() (es []annals.Event, system bool) {
 		system = system || slices.ContainsFunc(known, annals.Event.IsSystem)
 	}
 	return known, system
+}
+
+// retention is a change of it.
+func (m *model) retention() annals.Event {
+	stream := pickOf(m, modelStreams[1:])
+	var e annals.Event
+	switch n := m.rng.IntN(20); {
+	case n == 0:
+		e = annals.TombstoneEvent(stream)
+	case n < 5:
+		e = annals.DeletionEvent(stream)
+	default:
+		keep := annals.Retention{MaxCount: pickOf(m, []int{0, 0, 0, 1, 3, 8}), MaxAge: pickOf(m, []time.Duration{0, 0, modelAgeLong, modelAgeShort})}
+		if m.chance(40) {
+			keep.TruncateBefore = annals.Revision(m.rng.IntN(20))
+		}
+		e = annals.RetentionEvent(stream, keep)
+	}
+	e.ID = m.id()
+	return e
 }
 
 // change makes another event of e, or only another try of it.
@@ -133,16 +167,26 @@ func (m *model) conditions() []annals.Condition {
 
 func (m *model) condition() annals.Condition {
 	stream := pickOf(m, modelStreams[1:])
-	switch m.rng.IntN(10) {
+	if m.retains && m.chance(10) {
+		stream = annals.RetentionStream(stream)
+	}
+	if m.tracks && m.chance(10) {
+		source := pickOf(m, modelSources)
+		p, _ := m.oracle.Tracked(m.t.Context(), source)
+		return annals.TrackingAt(source, p+annals.Position(m.rng.IntN(4)))
+	}
+	switch m.rng.IntN(12) {
 	case 0:
 		return annals.NoStream(stream)
+	case 10, 11:
+		return annals.StreamIn(stream, annals.StreamState(m.rng.IntN(32)))
 	case 1:
 		return annals.StreamExists(stream)
 	case 2, 3, 4:
 		if m.chance(30) {
 			return annals.StreamAt(stream, annals.Revision(m.rng.IntN(20)))
 		}
-		for e, err := range m.oracle.Read(m.t.Context(), annals.Stream(stream), annals.Backwards(), annals.Limit(1)) {
+		for e, err := range m.oracle.Read(m.t.Context(), annals.Stream(stream).WithSystem(), annals.Backwards(), annals.Limit(1)) {
 			if err == nil {
 				return annals.StreamAt(stream, e.Revision)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -35,16 +36,27 @@ type model struct {
 	rng     *rand.Rand
 	step    int
 	now     time.Time        // what the oracle's clock says: the time of the subject's last append
+	ahead   time.Duration    // how far the oracle's clock is past that
 	past    [][]annals.Event // appends that were accepted
+	retains bool             // the subject is a Retainer
+	tracks  bool             // the subject is a Tracker
 	reopen  func() annals.Store
 }
 
 func newModel(t *testing.T, subject annals.Store, seed uint64, o options) *model {
 	t.Helper()
 	m := &model{t: t, subject: subject, options: o, seed: seed, rng: rand.New(rand.NewPCG(seed, 0x616e6e616c73))}
-	m.oracle = memory.New(memory.Clock(func() time.Time { return m.now }))
+	m.oracle = memory.New(memory.Clock(func() time.Time { return m.now.Add(m.ahead) }))
+	m.ahead = aheadOfEvents
+	_, m.retains = subject.(annals.Retainer)
+	m.retains = m.retains && o.system
+	_, m.tracks = subject.(annals.Tracker)
 	return m
 }
+
+// aheadOfEvents is how far the oracle's clock is past the last event whenever it appends nothing. Ages are either too short
+// for that, or far too long: see generate.go.
+const aheadOfEvents = time.Millisecond
 
 // fatalf reports a difference.
 func (m *model) fatalf(format string, args ...any) {
@@ -60,8 +72,10 @@ func (m *model) operate() {
 		m.append()
 	case n < 90:
 		m.read()
-	case n < 95:
+	case n < 94:
 		m.subscribe()
+	case n < 96:
+		m.compareRetention()
 	case m.reopen != nil:
 		m.subject = m.reopen()
 		m.compareEverything()
@@ -86,13 +100,16 @@ func (m *model) append() {
 		}
 	}
 	got, gotErr := subject.Append(m.t.Context(), es, conds...)
-	if gotErr == nil && len(es) > 0 && !got.Duplicate {
+	if gotErr == nil && len(es)+len(annals.TrackedEvents(conds)) > 0 && !got.Duplicate {
+		m.ahead = 0
 		if got.Time.Before(m.now) {
 			m.fatalf("an append was accepted at %v, before its predecessor at %v", got.Time, m.now)
 		}
 		m.now = got.Time
 	}
 	want, wantErr := oracle.Append(m.t.Context(), es, conds...)
+	m.ahead = aheadOfEvents
+	m.settle()
 	what := fmt.Sprintf("append of %+v on %v, system %t:", es, conds, system)
 	if !slices.Equal(sentinels(gotErr), sentinels(wantErr)) {
 		m.fatalf("%s got %+v, %v; want %+v, %v", what, got, gotErr, want, wantErr)
@@ -104,6 +121,57 @@ func (m *model) append() {
 	m.compareReceipts(what, got, want, len(es))
 	if len(es) > 0 {
 		m.past = append(m.past, es)
+	}
+}
+
+// settle waits until the subject's clock has gone on so far that what is to live for a moment only is too old.
+func (m *model) settle() {
+	m.t.Helper()
+	if !m.retains {
+		return
+	}
+	ctx, cancel := context.WithTimeout(m.t.Context(), m.options.patience)
+	defer cancel()
+	for _, stream := range modelStreams[1:] {
+		kept, err := m.oracle.Retention(m.t.Context(), stream)
+		if err != nil || kept.Keep.MaxAge != modelAgeShort {
+			continue
+		}
+		for {
+			got, err := m.drain(m.subject, annals.Stream(stream), annals.Limit(1))
+			if err != nil || ctx.Err() != nil {
+				m.fatalf("stream %s keeps events for %s, and %d can be read still, %v", stream, modelAgeShort, len(got), err)
+			}
+			if len(got) == 0 {
+				break
+			}
+			runtime.Gosched()
+		}
+	}
+}
+
+// compareRetention asks both for the retention of every stream, and for the position of every source.
+func (m *model) compareRetention() {
+	m.t.Helper()
+	for _, stream := range modelStreams[1:] {
+		if !m.retains {
+			break
+		}
+		got, gotErr := annals.RetentionOf(m.t.Context(), m.subject, stream)
+		want, wantErr := annals.RetentionOf(m.t.Context(), m.oracle, stream)
+		if got != want || gotErr != nil || wantErr != nil {
+			m.fatalf("retention of %s: got %+v, %v; want %+v, %v", stream, got, gotErr, want, wantErr)
+		}
+	}
+	for _, source := range modelSources {
+		if !m.tracks {
+			break
+		}
+		got, gotErr := annals.Tracked(m.t.Context(), m.subject, source)
+		want, wantErr := annals.Tracked(m.t.Context(), m.oracle, source)
+		if got != want || gotErr != nil || wantErr != nil {
+			m.fatalf("position of source %s: got %d, %v; want %d, %v", source, got, gotErr, want, wantErr)
+		}
 	}
 }
 
@@ -130,7 +198,7 @@ func sentinels(err error) []string {
 	names := []string{}
 	for _, s := range []error{
 		annals.ErrInvalid, annals.ErrTooLarge, annals.ErrReserved, annals.ErrConflict, annals.ErrAhead, annals.ErrIDReused,
-		annals.ErrPartialDuplicate, annals.ErrNotWritten, annals.ErrUnknownOutcome, annals.ErrClosed, annals.ErrDataLoss,
+		annals.ErrPartialDuplicate, annals.ErrStreamTombstoned, annals.ErrNotWritten, annals.ErrUnknownOutcome, annals.ErrClosed, annals.ErrDataLoss,
 		annals.ErrReadOnly, annals.ErrFull, annals.ErrOverloaded, annals.ErrUnsupported,
 	} {
 		if errors.Is(err, s) {
@@ -160,8 +228,17 @@ func (m *model) compareErrors(what string, got, want error) {
 }
 
 func sameFailure(a, b annals.Failure) bool {
-	return a.Index == b.Index && a.Actual == b.Actual && a.Condition.String() == b.Condition.String() &&
-		slices.Equal(a.Positions, b.Positions) && slices.EqualFunc(a.Events, b.Events, same)
+	return a.Index == b.Index && a.Actual == b.Actual && a.State == b.State && a.Tracked == b.Tracked &&
+		a.Condition.String() == b.Condition.String() &&
+		slices.Equal(a.Positions, b.Positions) && slices.EqualFunc(a.Events, b.Events, alike)
+}
+
+// alike is same, but for the ids that a store makes itself.
+func alike(a, b annals.Recorded) bool {
+	if a.Type == annals.TypeTracked {
+		b.ID = a.ID
+	}
+	return same(a, b)
 }
 
 // read reads from both.
@@ -181,7 +258,7 @@ func (m *model) compareReads(q annals.Query, said string, opts ...annals.ReadOpt
 	if !slices.Equal(sentinels(gotErr), sentinels(wantErr)) {
 		m.fatalf("%s got %v; want %v", what, gotErr, wantErr)
 	}
-	if !slices.EqualFunc(got, want, same) {
+	if !slices.EqualFunc(got, want, alike) {
 		m.fatalf("%s\n\tgot  %+v\n\twant %+v", what, got, want)
 	}
 	if wantErr == nil && gotHead != wantHead {
@@ -229,7 +306,7 @@ func (m *model) subscribe() {
 			break
 		}
 	}
-	if !slices.EqualFunc(got, want, same) {
+	if !slices.EqualFunc(got, want, alike) {
 		m.fatalf("%s\n\tgot  %+v\n\twant %+v", what, got, want)
 	}
 }
@@ -249,6 +326,7 @@ func (m *model) compareEverything() {
 	for _, kind := range modelTypes {
 		queries = append(queries, annals.Types(kind))
 	}
+	m.compareRetention()
 	for _, q := range queries {
 		m.compareReads(q, "")
 		m.compareReads(q, ", backwards", annals.Backwards())

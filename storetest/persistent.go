@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/annalsdb/annals"
 )
@@ -23,6 +24,7 @@ func RunPersistent(t *testing.T, open func(t *testing.T, dir string) annals.Stor
 		{"reopening goes on at the next position and the next revision, and at no earlier time", reopeningGoesOn},
 		{"conditions see what was written before reopening", reopeningKeepsConditions},
 		{"a subscription goes on from its checkpoint after reopening", reopeningKeepsCheckpoints},
+		{"reopening keeps retention, and positions of sources", reopeningKeepsRetention},
 		{"an empty store reopens empty", reopeningEmpty},
 		{"a store that was closed twice reopens", reopeningClosedTwice},
 	} {
@@ -206,6 +208,56 @@ func reopeningKeepsCheckpoints(s *shelf) {
 			}
 		}
 		s.reopen()
+	}
+}
+
+func reopeningKeepsRetention(s *shelf) {
+	es := events(event("A", "u-0"), event("A", "u-1"), event("A", "u-2"), event("A", "u-3"), event("A", "u-4"), event("A", "u-5"))
+	for range 3 {
+		s.append(es)
+		for i := range es {
+			es[i].ID = annals.NewID()
+		}
+	}
+	s.append(es)
+	tracks, retains := false, false
+	if _, tracks = s.store.(annals.Tracker); tracks {
+		s.append(events(event("A", "u-0")), annals.TrackingAt("billing", 7))
+	}
+	if _, retains = s.store.(annals.Retainer); retains {
+		s.retain("u-1", annals.Retention{TruncateBefore: 2, MaxAge: 1000 * time.Hour})
+		s.retain("u-2", annals.Retention{MaxCount: 3})
+		s.retain("u-2", annals.Retention{MaxCount: 9})
+		s.delete("u-3")
+		s.put("A", "u-3")
+		s.delete("u-4")
+		s.tombstone("u-5")
+	}
+	want := s.read(annals.All().WithSystem())
+	var kept []annals.StreamRetention
+	for range 3 {
+		s.sameAll("what can be read", s.read(annals.All().WithSystem()), want)
+		for i := range es {
+			if retains && len(kept) < len(es) {
+				kept = append(kept, s.retention("u-"+decimal(i)))
+			} else if retains {
+				s.equal("what is kept of a stream", s.retention("u-"+decimal(i)), kept[i])
+			}
+		}
+		if retains {
+			s.refused("an append to a tombstoned stream", annals.ErrStreamTombstoned, es[5:])
+			s.append(nil, annals.StreamIn("u-4", annals.StreamDeleted), annals.StreamAt("u-3", 4), annals.NoneSince(0, annals.Stream("u-5")))
+		}
+		if tracks {
+			s.equal("the position of a source", s.tracked("billing"), annals.Position(7))
+			s.refused("a position that was passed", annals.ErrConflict, nil, annals.TrackingAt("billing", 7))
+		}
+		s.reopen()
+	}
+	if retains {
+		s.append(events(es[3], es[4], event("A", "u-2")))
+		s.equal("the next revision after deletion", s.read(annals.Stream("u-4"))[0].Revision, annals.Revision(4))
+		s.equal("what lies within the count", len(s.read(annals.Stream("u-2"))), 4)
 	}
 }
 

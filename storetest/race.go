@@ -16,7 +16,12 @@ func racePromises() []promise {
 	return []promise{
 		{"of many that create a stream one wins", func(r *rig) {
 			for i := range 5 {
-				winners(r, 12, func(int) annals.Event { return event("A", "s-"+decimal(i)) }, func(int) annals.Condition { return annals.NoStream("s-" + decimal(i)) })
+				winners(r, 12, func(int) annals.Event { return event("A", "s-"+decimal(i)) }, func(j int) annals.Condition {
+					if j%3 == 0 {
+						return annals.StreamIn("s-"+decimal(i), annals.StreamNone)
+					}
+					return annals.NoStream("s-" + decimal(i))
+				})
 			}
 		}},
 		{"of many that expect the same revision one wins", racersAtOneRevision},

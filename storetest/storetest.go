@@ -40,10 +40,13 @@ func WithoutSystem() Option { return func(o *options) { o.system = false } }
 // Each call of open returns an empty store of its own, and leaves what has to be cleaned up to t.Cleanup. Stores with a
 // Close method are closed by some tests, so Close must bear being called twice. Subtests run in parallel; all have
 // ended when Run returns.
+//
+// What a store can do beyond that it claims by interface: if it is an [annals.Retainer] or an [annals.Tracker], it is held to
+// their promises too; if not, it must refuse what they would do.
 func Run(t *testing.T, open func(t *testing.T) annals.Store, opts ...Option) {
 	t.Helper()
 	o := newOptions(opts)
-	for _, topic := range topics() {
+	for _, topic := range topics(open(t)) {
 		t.Run(topic.name, func(t *testing.T) {
 			for _, p := range topic.promises {
 				t.Run(p.rule, func(t *testing.T) {
@@ -70,7 +73,15 @@ type topic struct {
 	system   bool // needs an annals.SystemStore
 }
 
-func topics() []topic {
+// topics are what s promises: with the powers that it claims by what it implements.
+func topics(s annals.Store) []topic {
+	retention, tracking := noRetentionPromises(), noTrackingPromises()
+	if _, ok := s.(annals.Retainer); ok {
+		retention = retentionPromises()
+	}
+	if _, ok := s.(annals.Tracker); ok {
+		tracking = trackingPromises()
+	}
 	return []topic{
 		{name: "append", promises: appendPromises()},
 		{name: "ids", promises: idPromises()},
@@ -82,6 +93,8 @@ func topics() []topic {
 		{name: "bad input", promises: invalidPromises()},
 		{name: "limits", promises: limitPromises()},
 		{name: "system events", promises: systemPromises(), system: true},
+		{name: "retention", promises: retention},
+		{name: "tracking", promises: tracking},
 		{name: "subscriptions", promises: subscribePromises()},
 		{name: "races", promises: racePromises()},
 		{name: "closing", promises: closePromises()},

@@ -57,7 +57,17 @@ func TestTheSuiteFindsBrokenStores(t *testing.T) {
 	t.Parallel()
 	const which = "STORETEST_BROKEN"
 	if name := os.Getenv(which); name != "" {
-		open := func(*testing.T) annals.Store { return broken{memory.New(), name} }
+		open := func(*testing.T) annals.Store {
+			if name == "retains without a claim" {
+				s := memory.New()
+				return struct {
+					annals.Store
+					annals.SystemStore
+					annals.Limiter
+				}{s, s, s}
+			}
+			return broken{memory.New(), name}
+		}
 		if strings.HasPrefix(name, "model ") {
 			storetest.Model(t, open, 1, storetest.Patience(time.Second))
 			return
@@ -87,6 +97,14 @@ func TestTheSuiteFindsBrokenStores(t *testing.T) {
 		"uses its event again":        "broken promise: an event that a subscription yielded stays valid",
 		"leaves out when it lends":    "broken promise: a lending scan yields what a read yields",
 		"lends its own memory":        "broken promise: what a read yielded stays valid while others are lent the same",
+		"forgets deletion":            "broken promise: what is deleted is hidden from every read",
+		"forgets tombstones":          "broken promise: an append to a tombstoned stream is refused",
+		"forgets counts":              "broken promise: MaxCount hides all but the last revisions",
+		"tracks afterwards":           "broken promise: a consumer that replays has a conflict",
+		"only claims retention":       "broken promise: a Retainer says so in its limits",
+		"retains without a claim":     "broken promise: a store that is no Retainer says so",
+		"model forgets counts":        "seed 1, operation",
+		"model forgets tombstones":    "seed 1, operation",
 		"model never catches up":      "context deadline exceeded",
 		"model forgets conditions":    "seed 1, operation",
 		"model ignores backwards":     "seed 1, operation",
@@ -116,6 +134,50 @@ type broken struct {
 
 func (b broken) is(how string) bool { return strings.TrimPrefix(b.how, "model ") == how }
 
+func (b broken) Limits() annals.Limits {
+	l := b.Store.Limits()
+	l.Retention = l.Retention && !b.is("only claims retention")
+	return l
+}
+
+// System is a view that does not pass on everything that is said about retention.
+func (b broken) System() annals.Store {
+	if b.is("forgets deletion") || b.is("forgets tombstones") || b.is("forgets counts") {
+		return forgetful{b.Store.System(), b}
+	}
+	return b.Store.System()
+}
+
+type forgetful struct {
+	annals.Store
+	b broken
+}
+
+func (f forgetful) Append(ctx context.Context, events []annals.Event, conds ...annals.Condition) (annals.Receipt, error) {
+	events = slices.Clone(events)
+	for i, e := range events {
+		change, ok, err := annals.RetentionChangeOf(e)
+		if !ok || err != nil {
+			continue
+		}
+		var other annals.Event
+		switch {
+		case f.b.is("forgets deletion") && e.Type == annals.TypeDeleted:
+			other = annals.RetentionEvent(change.Stream, annals.Retention{})
+		case f.b.is("forgets tombstones") && e.Type == annals.TypeTombstoned:
+			other = annals.DeletionEvent(change.Stream)
+		case f.b.is("forgets counts") && e.Type == annals.TypeRetention:
+			change.Keep.MaxCount = 0
+			other = annals.RetentionEvent(change.Stream, change.Keep)
+		default:
+			continue
+		}
+		other.ID = e.ID
+		events[i] = other
+	}
+	return f.Store.Append(ctx, events, conds...)
+}
+
 func (b broken) Append(ctx context.Context, events []annals.Event, conds ...annals.Condition) (annals.Receipt, error) {
 	switch {
 	case b.is("forgets conditions") && len(events) > 0:
@@ -128,6 +190,16 @@ func (b broken) Append(ctx context.Context, events []annals.Event, conds ...anna
 				conds[i] = annals.NoneSince(c.After()-1, c.Query())
 			}
 		}
+	case b.is("tracks afterwards") && len(events) > 0:
+		at := slices.IndexFunc(conds, func(c annals.Condition) bool { return c.Kind() == annals.KindTracking })
+		if at < 0 {
+			break
+		}
+		receipt, err := b.Store.Append(ctx, events, slices.Delete(slices.Clone(conds), at, at+1)...)
+		if err == nil && !receipt.Duplicate {
+			_, err = b.Store.Append(ctx, nil, conds[at])
+		}
+		return receipt, err
 	case b.is("forgets what is far back"):
 		conds = b.nearConditions(ctx, conds)
 	case b.is("looks at the context first") && ctx.Err() != nil:
