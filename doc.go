@@ -32,6 +32,10 @@
 //
 // Past states are read options: [AsOf], [AsOfTime], [AsOfRevision]. What comes is followed with Subscribe.
 //
+// Events are immutable, but need not be kept for ever: [Retain], [DeleteStream] and [TombstoneStream] hide what a stream no
+// longer needs, at once and for good. [TrackingAt] stores the position that a consumer has come to in one with what it
+// appends. Both are powers that a store may lack.
+//
 // # Where to go on
 //
 // Package decider turns commands into events; projection keeps read models; cqrs and rest put both behind one bus and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/memory"
@@ -184,4 +185,104 @@ func ExampleQuery() {
 	// (stream order-42) or (tag product:tea, type OrderPlaced|StockReceived)
 	// true
 	// false
+}
+
+// What a stream no longer needs is hidden at once, from every read. Positions and revisions go on.
+func ExampleRetain() {
+	ctx := context.Background()
+	store := memory.New()
+	append3 := func(stream string) {
+		if _, err := store.Append(ctx, []annals.Event{{Type: "A", Stream: stream}, {Type: "B", Stream: stream}, {Type: "C", Stream: stream}}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	show := func(what string) {
+		for e, err := range store.Read(ctx, annals.Category("sensor")) {
+			fmt.Println(what, e.Stream, e.Revision, e.Type, err)
+		}
+	}
+	append3("sensor-1")
+	_, err := annals.Retain(ctx, store, "sensor-1", annals.Retention{MaxCount: 1, MaxAge: 30 * 24 * time.Hour})
+	fmt.Println(err)
+	show("counted")
+	append3("sensor-1")
+	show("later")
+	_, err = annals.DeleteStream(ctx, store, "sensor-1", annals.StreamAt("sensor-1", 5))
+	fmt.Println(err)
+	append3("sensor-2")
+	show("deleted")
+	kept, err := annals.RetentionOf(ctx, store, "sensor-1")
+	fmt.Println(kept.State, kept.Last, kept.Keep.MaxAge, err)
+	// Output:
+	// <nil>
+	// counted sensor-1 2 C <nil>
+	// later sensor-1 5 C <nil>
+	// <nil>
+	// deleted sensor-2 0 A <nil>
+	// deleted sensor-2 1 B <nil>
+	// deleted sensor-2 2 C <nil>
+	// deleted 5 720h0m0s <nil>
+}
+
+// Retention is events: what belongs together happens together, and to repeat it is harmless.
+func ExampleDeletionEvent() {
+	ctx := context.Background()
+	store := memory.New()
+	if _, err := store.Append(ctx, []annals.Event{{Type: "CustomerRegistered", Stream: "customer-7"}, {Type: "CartFilled", Stream: "cart-7"}}); err != nil {
+		fmt.Println(err)
+	}
+	system, err := annals.System(store)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	forget := []annals.Event{
+		annals.TombstoneEvent("customer-7"), annals.DeletionEvent("cart-7"),
+		{ID: annals.NewID(), Type: "CustomerForgotten", Tags: []string{"customer:7"}},
+	}
+	for range 2 {
+		receipt, err := system.Append(ctx, forget)
+		fmt.Println(receipt.First, receipt.Last, receipt.Duplicate, err)
+	}
+	for e, err := range store.Read(ctx, annals.All().WithSystem()) {
+		fmt.Println(e.Position, e.Stream, e.Type, err)
+	}
+	_, err = store.Append(ctx, []annals.Event{{Type: "CustomerRenamed", Stream: "customer-7"}})
+	fmt.Println(err)
+	// Output:
+	// 3 5 false <nil>
+	// 3 5 true <nil>
+	// 3 $$customer-7 $tombstoned <nil>
+	// 4 $$cart-7 $deleted <nil>
+	// 5  CustomerForgotten <nil>
+	// annals: stream customer-7 is tombstoned
+}
+
+// A consumer that appends stores how far it has come in the same append. When it is run again from an old position, or twice
+// at once, nothing happens a second time.
+func ExampleTrackingAt() {
+	ctx := context.Background()
+	store := memory.New()
+	if _, err := store.Append(ctx, []annals.Event{{Type: "OrderPlaced", Stream: "order-1"}, {Type: "OrderPlaced", Stream: "order-2"}}); err != nil {
+		fmt.Println(err)
+	}
+	bill := func(from annals.Position) {
+		for e, err := range store.Read(ctx, annals.Types("OrderPlaced"), annals.After(from)) {
+			if err != nil {
+				fmt.Println(err)
+				return
+			}
+			_, err := store.Append(ctx, []annals.Event{{Type: "InvoiceSent", Tags: []string{e.Stream}}}, annals.TrackingAt("billing", e.Position))
+			fmt.Println(e.Stream, err)
+		}
+	}
+	bill(0)
+	bill(1) // it has forgotten where it was
+	at, err := annals.Tracked(ctx, store, "billing")
+	fmt.Println(at, err)
+	// Output:
+	// order-1 <nil>
+	// order-2 <nil>
+	// order-2 annals: conflict: wanted source billing before 2: it is at 2
+	// 2 <nil>
 }
