@@ -1,0 +1,173 @@
+// Package retention is what a store has to remember to tell which events can be read: for each stream of which retention
+// events speak, where its readable part begins. It is a table in memory, since such streams are few beside all
+// streams and a look-up per event has to be cheap; it is made from the log and so may be lost.
+//
+// What makes it small is that visibility only ever shrinks ([annals.Retention]): what is hidden in a stream is always its
+// beginning. A few numbers say how much of it, and indexes may go on holding what is hidden.
+//
+// A store applies every retention event, in order of position and before the event becomes visible ([Table.Apply]). A read
+// pins a [View] with its head and asks it about every event that it is about to yield, as phase 1 of an append does about
+// every event that an id or a condition leads to. The sequencer asks whether what came since phase 1 could
+// change its outcome ([Table.Affects], [Staged]).
+package retention
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/annalsdb/annals"
+)
+
+// Table is what retention has done to the streams of a store. The zero Table is empty. It may be used concurrently; one
+// goroutine at a time applies.
+type Table struct {
+	size    atomic.Int64 // of streams, so that a store without retention pays one load for an event
+	mu      sync.RWMutex
+	streams map[string]*version
+}
+
+// version is what is hidden of a stream from one retention event on, until the next. It does not change.
+type version struct {
+	at       annals.Position // of the retention event
+	revision annals.Revision // what is before it is hidden
+	deleted  annals.Position // what is before it was deleted
+	accepted int64           // what was accepted before it is hidden, in nanoseconds since 1970
+	keep     annals.Retention
+	ended    bool
+	older    *version // for reads that are pinned to an earlier head
+}
+
+// Len is the number of streams that the table knows.
+func (t *Table) Len() int { return int(t.size.Load()) }
+
+// Apply does what e does to the retention of a stream, if it is a retention event; whatever else it is given it ignores. Next
+// is the revision that the next event of that stream has, as the log is right before e. It is an error if e
+// makes no sense, which a store that checked its appends never meets.
+//
+// An event that was applied before is ignored, so that a table that was loaded may be brought up to date from any
+// earlier position.
+func (t *Table) Apply(e *annals.Recorded, next func(stream string) annals.Revision) error {
+	change, ok, err := annals.RetentionChangeOf(e.Event)
+	if err != nil {
+		return fmt.Errorf("retention: position %d: %w", e.Position, err)
+	}
+	if !ok {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.streams[change.Stream]
+	v := version{accepted: math.MinInt64}
+	if old != nil {
+		if old.at >= e.Position {
+			return nil
+		}
+		v = *old
+	}
+	v.at, v.older = e.Position, old
+	if most := annals.Revision(v.keep.MaxCount); most > 0 { // what the old settings hide now stays hidden
+		if n := next(change.Stream); n > most {
+			v.revision = max(v.revision, n-most)
+		}
+	}
+	v.accepted = max(v.accepted, agedBefore(v.keep, e.Time))
+	switch change.Type {
+	case annals.TypeRetention:
+		v.keep = change.Keep
+		v.revision = max(v.revision, change.Keep.TruncateBefore)
+	case annals.TypeDeleted:
+		v.deleted = e.Position
+	case annals.TypeTombstoned:
+		v.ended = true
+	}
+	if t.streams == nil {
+		t.streams = map[string]*version{}
+	}
+	t.streams[change.Stream] = &v
+	t.size.Store(int64(len(t.streams)))
+	return nil
+}
+
+// agedBefore is when an event must have been accepted not to be too old at the time now.
+func agedBefore(keep annals.Retention, now time.Time) int64 {
+	if keep.MaxAge == 0 {
+		return math.MinInt64
+	}
+	return now.Add(-keep.MaxAge).UnixNano()
+}
+
+// Forget lets go of what only reads pinned to heads before p would ask for.
+func (t *Table) Forget(p annals.Position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for stream, v := range t.streams {
+		if v.older != nil {
+			t.streams[stream] = v.since(p)
+		}
+	}
+}
+
+// since is a copy of v without what was in force before p only. Readers follow the links of v without a lock, so v itself
+// stays as it is.
+func (v *version) since(p annals.Position) *version {
+	kept := *v
+	if v.at <= p {
+		kept.older = nil
+	} else if v.older != nil {
+		kept.older = v.older.since(p)
+	}
+	return &kept
+}
+
+// of is what was in force for a stream when head was the head; nil if nothing was.
+func (t *Table) of(stream string, head annals.Position) *version {
+	if t.size.Load() == 0 {
+		return nil
+	}
+	t.mu.RLock()
+	v := t.streams[stream]
+	t.mu.RUnlock()
+	for v != nil && v.at > head {
+		v = v.older
+	}
+	return v
+}
+
+// Affects reports whether retention events after a position, at which an append was found to be allowed, may change that:
+// one of its streams has ended, or a stream that it wants to exist, or wants in some state, was hidden. That more is
+// hidden than was when the ids and the other conditions were looked at changes nothing for them: what was not found before is
+// not found now either.
+func (t *Table) Affects(events []annals.Event, conds []annals.Condition, after annals.Position) bool {
+	if t.size.Load() == 0 {
+		return false
+	}
+	return affects(events, conds, func(stream string) (ended, changed bool) {
+		v := t.of(stream, math.MaxUint64)
+		changed = v != nil && v.at > after
+		return changed && v.ended, changed
+	})
+}
+
+func affects(events []annals.Event, conds []annals.Condition, since func(stream string) (ended, changed bool)) bool {
+	for i := range events {
+		stream := events[i].Stream
+		if change, ok, err := annals.RetentionChangeOf(events[i]); ok && err == nil {
+			stream = change.Stream
+		}
+		if ended, _ := since(stream); ended {
+			return true
+		}
+	}
+	for _, c := range conds {
+		switch c.Kind() {
+		case annals.KindStreamExists, annals.KindStreamIn:
+			if _, changed := since(c.Stream()); changed {
+				return true
+			}
+		}
+	}
+	return false
+}
