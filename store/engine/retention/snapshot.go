@@ -15,13 +15,15 @@ import (
 // snapshotVersion is the first byte of a snapshot. What an index keeps may be made anew, so older versions are not read.
 const snapshotVersion = 1
 
-// ErrSnapshot: bytes are no snapshot of a table, or one of another version. The table is made from the log then.
+// ErrSnapshot says that bytes are no snapshot of a table, or one of another version. The table is made from the log then.
 var ErrSnapshot = errors.New("retention: not a snapshot")
 
 // AppendSnapshot appends to dst what was in force when head was the head. Checksums are the business of whoever stores it.
 //
 //	u8 version · uvarint streams · for each, ascending: string name · uvarint at, revision, deleted · i64 accepted ·
-//	uvarint truncateBefore, maxAge, maxCount · u8 ended          strings: uvarint length, bytes; i64 little-endian
+//	uvarint counts · for each: uvarint until, most · uvarint truncateBefore, maxAge, maxCount · u8 ended
+//
+// Strings are a uvarint length and bytes; the i64 is little-endian.
 func (t *Table) AppendSnapshot(dst []byte, head annals.Position) []byte {
 	t.mu.RLock()
 	streams := maps.Clone(t.streams)
@@ -43,6 +45,10 @@ func (t *Table) AppendSnapshot(dst []byte, head annals.Position) []byte {
 			dst = binary.AppendUvarint(dst, n)
 		}
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(v.accepted))
+		dst = binary.AppendUvarint(dst, uint64(len(v.counts)))
+		for _, c := range v.counts {
+			dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(c.until)), uint64(c.most))
+		}
 		for _, n := range []uint64{uint64(v.keep.TruncateBefore), uint64(v.keep.MaxAge), uint64(v.keep.MaxCount)} {
 			dst = binary.AppendUvarint(dst, n)
 		}
@@ -71,9 +77,12 @@ func (t *Table) Load(b []byte) error {
 		stream := string(d.bytes(d.uvarint()))
 		v := &version{at: annals.Position(d.uvarint()), revision: annals.Revision(d.uvarint()), deleted: annals.Position(d.uvarint())}
 		v.accepted = int64(d.fixed())
+		for range min(d.uvarint(), uint64(len(d.rest))) {
+			v.counts = append(v.counts, &count{until: annals.Position(d.uvarint()), most: int(d.uvarint())})
+		}
 		v.keep = annals.Retention{TruncateBefore: annals.Revision(d.uvarint()), MaxAge: time.Duration(d.uvarint()), MaxCount: int(d.uvarint())}
 		ended := d.byte()
-		if d.bad || ended > 1 || stream <= last || v.keep.Check() != nil {
+		if d.bad || ended > 1 || stream <= last || v.keep.Check() != nil || slices.ContainsFunc(v.counts, func(c *count) bool { return c.most < 1 }) {
 			return fmt.Errorf("%w: stream %q", ErrSnapshot, stream)
 		}
 		v.ended = ended == 1

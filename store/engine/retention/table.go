@@ -14,6 +14,7 @@ package retention
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,21 +36,54 @@ type version struct {
 	revision annals.Revision // what is before it is hidden
 	deleted  annals.Position // what is before it was deleted
 	accepted int64           // what was accepted before it is hidden, in nanoseconds since 1970
+	counts   []*count        // what counts that are in force no more have hidden
 	keep     annals.Retention
 	ended    bool
 	older    *version // for reads that are pinned to an earlier head
 }
 
+// count is a MaxCount that was in force until a position. What it hid there is worked out when somebody asks, and then kept,
+// so that to apply an event never takes a look at the index.
+type count struct {
+	until annals.Position
+	most  int
+	known atomic.Uint64 // the revision before which it hides, plus 1; 0 if that was not worked out yet
+}
+
+// Next tells the revision that the next event of a stream had when upto was the head: one more than that of the last event at
+// or before it, 0 if there is none. Its errors are passed on.
+type Next func(stream string, upto annals.Position) (annals.Revision, error)
+
+// hides is the revision before which the count hides.
+func (c *count) hides(stream string, next Next) (annals.Revision, error) {
+	if known := c.known.Load(); known > 0 {
+		return annals.Revision(known - 1), nil
+	}
+	r, err := beyond(stream, c.most, c.until, next)
+	if err == nil {
+		c.known.Store(uint64(r) + 1)
+	}
+	return r, err
+}
+
+// beyond is the revision before which a stream has more than so many.
+func beyond(stream string, most int, upto annals.Position, next Next) (annals.Revision, error) {
+	n, err := next(stream, upto)
+	if err != nil {
+		return 0, err
+	}
+	return n - min(n, annals.Revision(most)), nil
+}
+
 // Len is the number of streams that the table knows.
 func (t *Table) Len() int { return int(t.size.Load()) }
 
-// Apply does what e does to the retention of a stream, if it is a retention event; whatever else it is given it ignores. Next
-// is the revision that the next event of that stream has, as the log is right before e. It is an error if e
-// makes no sense, which a store that checked its appends never meets.
+// Apply does what e does to the retention of a stream, if it is a retention event; whatever else it is given it ignores. It is an
+// error if e makes no sense, which a store that checked its appends never meets.
 //
 // An event that was applied before is ignored, so that a table that was loaded may be brought up to date from any
 // earlier position.
-func (t *Table) Apply(e *annals.Recorded, next func(stream string) annals.Revision) error {
+func (t *Table) Apply(e *annals.Recorded) error {
 	change, ok, err := annals.RetentionChangeOf(e.Event)
 	if err != nil {
 		return fmt.Errorf("retention: position %d: %w", e.Position, err)
@@ -68,14 +102,12 @@ func (t *Table) Apply(e *annals.Recorded, next func(stream string) annals.Revisi
 		v = *old
 	}
 	v.at, v.older = e.Position, old
-	if most := annals.Revision(v.keep.MaxCount); most > 0 { // what the old settings hide now stays hidden
-		if n := next(change.Stream); n > most {
-			v.revision = max(v.revision, n-most)
-		}
-	}
-	v.accepted = max(v.accepted, agedBefore(v.keep, e.Time))
+	v.accepted = max(v.accepted, agedBefore(v.keep, e.Time)) // what the old settings hide now stays hidden
 	switch change.Type {
 	case annals.TypeRetention:
+		if most := v.keep.MaxCount; most > 0 && (change.Keep.MaxCount == 0 || change.Keep.MaxCount > most) {
+			v.counts = append(slices.Clip(v.counts), &count{until: e.Position - 1, most: most})
+		}
 		v.keep = change.Keep
 		v.revision = max(v.revision, change.Keep.TruncateBefore)
 	case annals.TypeDeleted:

@@ -40,26 +40,17 @@ func newHistory(t *testing.T) *history {
 
 var streams = []string{"s-1", "s-2", "s-3", "t-1"}
 
-// next is the revision of the next event of a stream when head was the head.
-func (h *history) next(stream string, head annals.Position) annals.Revision {
-	n := annals.Revision(0)
-	for _, e := range h.log[:head] {
+// next is the revision of the next event of a stream when upto was the head.
+func (h *history) next(stream string, upto annals.Position) (annals.Revision, error) {
+	for _, e := range slices.Backward(h.log[:upto]) {
 		if e.Stream == stream {
-			n = e.Revision + 1
+			return e.Revision + 1, nil
 		}
 	}
-	return n
+	return 0, nil
 }
 
 func (h *history) head() annals.Position { return annals.Position(len(h.log)) }
-
-func (h *history) nextAt(head annals.Position) func(string) annals.Revision {
-	next := map[string]annals.Revision{}
-	for _, e := range h.log[:head] {
-		next[e.Stream] = e.Revision + 1
-	}
-	return func(stream string) annals.Revision { return next[stream] }
-}
 
 // append gives the events to the store and, if it takes them, to the table.
 func (h *history) append(es ...annals.Event) error {
@@ -72,9 +63,9 @@ func (h *history) append(es ...annals.Event) error {
 		p := got.First + annals.Position(i)
 		r := annals.Recorded{Event: e, Position: p, Revision: annals.NoRevision, Time: got.Time}
 		if e.Stream != "" {
-			r.Revision = h.next(e.Stream, p-1)
+			r.Revision, _ = h.next(e.Stream, p-1)
 		}
-		if err := h.table.Apply(&r, h.nextAt(p-1)); err != nil {
+		if err := h.table.Apply(&r); err != nil {
 			h.Fatal(err)
 		}
 		h.log = append(h.log, r)
@@ -92,7 +83,11 @@ func (h *history) step(rng *rand.Rand) {
 		switch n := rng.IntN(30); {
 		case n < 6:
 			keep := annals.Retention{MaxAge: time.Duration(rng.IntN(4)*4) * time.Minute, MaxCount: rng.IntN(6)}
-			keep.TruncateBefore = annals.Revision(rng.Uint64N(uint64(h.next(stream, h.head())) + 1))
+			end, _ := h.next(stream, h.head())
+			keep.TruncateBefore = annals.Revision(rng.Uint64N(uint64(end) + 1))
+			if rng.IntN(2) == 0 {
+				keep.TruncateBefore = 0
+			}
 			es = append(es, annals.RetentionEvent(stream, keep))
 		case n < 8:
 			es = append(es, annals.DeletionEvent(stream))
@@ -112,10 +107,15 @@ func (h *history) step(rng *rand.Rand) {
 
 // visible is what the table lets through.
 func (h *history) visible(t *retention.Table, head annals.Position, now time.Time) []annals.Position {
-	v := t.At(head, now, h.nextAt(head))
+	h.Helper()
+	v := t.At(head, now, h.next)
 	var at []annals.Position
 	for i := range h.log[:head] {
-		if !v.Hides(&h.log[i]) {
+		hidden, err := v.Hides(&h.log[i])
+		if err != nil {
+			h.Fatal(err)
+		}
+		if !hidden {
 			at = append(at, h.log[i].Position)
 		}
 	}
@@ -157,7 +157,7 @@ func TestTheTableHidesWhatTheMemoryStoreHides(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range h.log { // also what was applied before
-				if err := loaded.Apply(&h.log[i], h.nextAt(h.log[i].Position-1)); err != nil {
+				if err := loaded.Apply(&h.log[i]); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -186,7 +186,7 @@ func (h *history) checkPins(t *retention.Table, from annals.Position) {
 // compareStreams compares what is told of streams.
 func (h *history) compareStreams() {
 	h.Helper()
-	v := h.table.At(h.head(), h.now, h.nextAt(h.head()))
+	v := h.table.At(h.head(), h.now, h.next)
 	for _, stream := range append(streams, "never") {
 		want, err := h.store.Retention(h.Context(), stream)
 		if err != nil {
@@ -198,8 +198,8 @@ func (h *history) compareStreams() {
 				last = &h.log[i]
 			}
 		}
-		if got := v.State(stream, last); got != want.State || v.Keep(stream) != want.Keep {
-			h.Fatalf("%s at head %d: got %s and %+v, want %+v", stream, h.head(), got, v.Keep(stream), want)
+		if got, err := v.State(stream, last); err != nil || got != want.State || v.Keep(stream) != want.Keep {
+			h.Fatalf("%s at head %d: got %s and %+v, %v; want %+v", stream, h.head(), got, v.Keep(stream), err, want)
 		}
 		_, ended := v.Tombstoned([]annals.Event{{Type: "A", Stream: "other"}, {Type: "A", Stream: stream}}, false)
 		_, endedChange := v.Tombstoned([]annals.Event{annals.DeletionEvent(stream)}, true)
@@ -262,14 +262,43 @@ func TestWhatComesBetweenAffectsOnlyWhoIsConcerned(t *testing.T) {
 func TestEventsThatMakeNoSenseAreNotApplied(t *testing.T) {
 	t.Parallel()
 	var table retention.Table
-	next := func(string) annals.Revision { return 0 }
 	bad := annals.Recorded{Event: annals.Event{Type: annals.TypeRetention, Stream: "$$s-1", Data: []byte("{"), Version: 1}, Position: 7}
-	if err := table.Apply(&bad, next); !errors.Is(err, annals.ErrInvalid) || table.Len() != 0 {
+	if err := table.Apply(&bad); !errors.Is(err, annals.ErrInvalid) || table.Len() != 0 {
 		t.Errorf("got %v and %d streams", err, table.Len())
 	}
 	other := annals.Recorded{Event: annals.Event{Type: "A", Stream: "$$s-1"}, Position: 8}
-	if err := table.Apply(&other, next); err != nil || table.Len() != 0 {
+	if err := table.Apply(&other); err != nil || table.Len() != 0 {
 		t.Errorf("got %v and %d streams", err, table.Len())
+	}
+}
+
+// ten is a store whose streams all have ten events.
+func ten(string, annals.Position) (annals.Revision, error) { return 10, nil }
+
+func TestErrorsOfLookingUpARevisionArePassedOn(t *testing.T) {
+	t.Parallel()
+	var table retention.Table
+	for i, keep := range []annals.Retention{{MaxCount: 3}, {MaxCount: 5}, {}} {
+		if err := table.Apply(&annals.Recorded{Event: annals.RetentionEvent("s-1", keep), Position: annals.Position(20 + i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken := errors.New("the disk is broken")
+	for head := annals.Position(20); head < 23; head++ {
+		v := table.At(head, time.Unix(0, 0), func(string, annals.Position) (annals.Revision, error) { return 0, broken })
+		if _, err := v.Hides(&annals.Recorded{Event: annals.Event{Stream: "s-1"}}); !errors.Is(err, broken) {
+			t.Errorf("at head %d: got %v", head, err)
+		}
+		if hidden, err := v.Hides(&annals.Recorded{Event: annals.Event{Stream: "s-2"}}); hidden || err != nil {
+			t.Errorf("another stream at head %d: got %t, %v", head, hidden, err)
+		}
+		v = table.At(head, time.Unix(0, 0), ten) // what failed is asked for again
+		for revision, want := range map[annals.Revision]bool{6: true, 7: false} {
+			e := annals.Recorded{Event: annals.Event{Stream: "s-1"}, Revision: revision, Position: annals.Position(revision) + 1, Time: time.Unix(0, 0)}
+			if hidden, err := v.Hides(&e); err != nil || hidden != want {
+				t.Errorf("revision %d at head %d: got %t, %v", revision, head, hidden, err)
+			}
+		}
 	}
 }
 
@@ -280,8 +309,10 @@ func TestReadersAndTheWriterMayMeet(t *testing.T) {
 	for i := range 3 {
 		all.Go(func() {
 			for p := range annals.Position(500) {
-				v := table.At(p, time.Unix(0, 0), func(string) annals.Revision { return 10 })
-				v.Hides(&annals.Recorded{Event: annals.Event{Stream: streams[i]}, Position: p})
+				v := table.At(p, time.Unix(0, 0), ten)
+				if _, err := v.Hides(&annals.Recorded{Event: annals.Event{Stream: streams[i]}, Position: p}); err != nil {
+					t.Error(err)
+				}
 				if p%100 == 99 {
 					table.Forget(p)
 					table.AppendSnapshot(nil, p)
@@ -291,7 +322,7 @@ func TestReadersAndTheWriterMayMeet(t *testing.T) {
 	}
 	for p := range annals.Position(500) {
 		e := annals.Recorded{Event: annals.DeletionEvent(streams[p%4]), Position: p + 1}
-		if err := table.Apply(&e, func(string) annals.Revision { return 0 }); err != nil {
+		if err := table.Apply(&e); err != nil {
 			t.Error(err)
 		}
 	}
@@ -303,7 +334,7 @@ func FuzzLoad(f *testing.F) {
 	for i, e := range []annals.Event{
 		annals.RetentionEvent("s-1", annals.Retention{TruncateBefore: 3, MaxAge: time.Hour, MaxCount: 9}), annals.DeletionEvent("s-2"), annals.TombstoneEvent("s-3"),
 	} {
-		if err := table.Apply(&annals.Recorded{Event: e, Position: annals.Position(i + 1)}, func(string) annals.Revision { return 5 }); err != nil {
+		if err := table.Apply(&annals.Recorded{Event: e, Position: annals.Position(i + 1)}); err != nil {
 			f.Fatal(err)
 		}
 	}
@@ -331,7 +362,7 @@ func BenchmarkHides(b *testing.B) {
 		var table retention.Table
 		for i := range n {
 			e := annals.Recorded{Event: annals.DeletionEvent(fmt.Sprint("order-", i)), Position: annals.Position(i + 1)}
-			if err := table.Apply(&e, func(string) annals.Revision { return 0 }); err != nil {
+			if err := table.Apply(&e); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -341,9 +372,11 @@ func BenchmarkHides(b *testing.B) {
 		}
 		b.Run(fmt.Sprint("streams with retention: ", n), func(b *testing.B) {
 			b.ReportAllocs()
-			v := table.At(10_000, time.Unix(2, 0), func(string) annals.Revision { return 0 })
+			v := table.At(10_000, time.Unix(2, 0), ten)
 			for i := 0; b.Loop(); i++ {
-				v.Hides(&events[i%len(events)])
+				if _, err := v.Hides(&events[i%len(events)]); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

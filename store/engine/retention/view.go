@@ -11,18 +11,20 @@ type View struct {
 	table *Table
 	head  annals.Position
 	now   time.Time
-	next  func(stream string) annals.Revision
+	next  Next
 
 	// The stream asked about last: events of one stream often come in a row.
 	stream string
 	edge   Edge
 	known  bool
 	asked  bool
+	// counted is what MaxCount hides of the streams that were asked about.
+	counted map[string]annals.Revision
 }
 
-// At is what can be read when head is the head and now the time, which must not be earlier than the last event's. Next
-// is the revision that the next event of a stream has at that head; it is asked for streams with MaxCount only.
-func (t *Table) At(head annals.Position, now time.Time, next func(stream string) annals.Revision) *View {
+// At is what can be read when head is the head and now the time, which must not be earlier than the last event's. Next is
+// asked about streams that have, or had, a MaxCount, once for each.
+func (t *Table) At(head annals.Position, now time.Time, next Next) *View {
 	return &View{table: t, head: head, now: now, next: next}
 }
 
@@ -44,34 +46,62 @@ func (e Edge) Hides(p annals.Position, r annals.Revision, accepted time.Time) bo
 	return e.Ended || p < e.Position || r < e.Revision || accepted.UnixNano() < e.Accepted
 }
 
-// Edge is where the readable part of a stream begins; ok is false if all of it can be read.
-func (v *View) Edge(stream string) (e Edge, ok bool) {
+// Edge is where the readable part of a stream begins; ok is false if all of it can be read. Its errors are those of Next.
+func (v *View) Edge(stream string) (e Edge, ok bool, err error) {
 	if v.table.size.Load() == 0 || stream == "" {
-		return Edge{}, false
+		return Edge{}, false, nil
 	}
 	if v.asked && v.stream == stream {
-		return v.edge, v.known
+		return v.edge, v.known, nil
 	}
 	state := v.table.of(stream, v.head)
-	v.stream, v.known, v.asked = stream, state != nil, true
 	if state == nil {
-		v.edge = Edge{}
-		return Edge{}, false
+		v.stream, v.edge, v.known, v.asked = stream, Edge{}, false, true
+		return Edge{}, false, nil
 	}
 	e = Edge{Revision: state.revision, Position: state.deleted, Accepted: max(state.accepted, agedBefore(state.keep, v.now)), Ended: state.ended}
-	if most := annals.Revision(state.keep.MaxCount); most > 0 && !state.ended {
-		if n := v.next(stream); n > most {
-			e.Revision = max(e.Revision, n-most)
+	if !e.Ended && (state.keep.MaxCount > 0 || state.counts != nil) {
+		r, err := v.count(stream, state)
+		if err != nil {
+			return Edge{}, false, err
 		}
+		e.Revision = max(e.Revision, r)
 	}
-	v.edge = e
-	return e, true
+	v.stream, v.edge, v.known, v.asked = stream, e, true, true
+	return e, true, nil
 }
 
-// Hides reports whether r is hidden.
-func (v *View) Hides(r *annals.Recorded) bool {
-	e, ok := v.Edge(r.Stream)
-	return ok && e.Hides(r.Position, r.Revision, r.Time)
+// count is the revision before which the counts of a stream hide.
+func (v *View) count(stream string, state *version) (annals.Revision, error) {
+	if r, known := v.counted[stream]; known {
+		return r, nil
+	}
+	r := annals.Revision(0)
+	for _, c := range state.counts {
+		hidden, err := c.hides(stream, v.next)
+		if err != nil {
+			return 0, err
+		}
+		r = max(r, hidden)
+	}
+	if most := state.keep.MaxCount; most > 0 {
+		hidden, err := beyond(stream, most, v.head, v.next)
+		if err != nil {
+			return 0, err
+		}
+		r = max(r, hidden)
+	}
+	if v.counted == nil {
+		v.counted = map[string]annals.Revision{}
+	}
+	v.counted[stream] = r
+	return r, nil
+}
+
+// Hides reports whether r is hidden. Its errors are those of Next.
+func (v *View) Hides(r *annals.Recorded) (bool, error) {
+	e, ok, err := v.Edge(r.Stream)
+	return ok && e.Hides(r.Position, r.Revision, r.Time), err
 }
 
 // Tombstoned is the first stream among those of the events that has ended; ok is false if none has. Events of retention
@@ -89,7 +119,7 @@ func (v *View) Tombstoned(events []annals.Event, changes bool) (stream string, o
 			}
 			stream = change.Stream
 		}
-		if e, ok := v.Edge(stream); ok && e.Ended {
+		if state := v.table.of(stream, v.head); state != nil && state.ended {
 			return stream, true
 		}
 	}
@@ -104,18 +134,21 @@ func (v *View) Keep(stream string) annals.Retention {
 	return annals.Retention{}
 }
 
-// State is what has become of a stream whose last event, hidden or not, is the one given, or nil if it never had one.
-func (v *View) State(stream string, last *annals.Recorded) annals.StreamState {
-	e, known := v.Edge(stream)
+// State is what has become of a stream whose last event, hidden or not, is the one given, or nil if it never had one. Its
+// errors are those of Next.
+func (v *View) State(stream string, last *annals.Recorded) (annals.StreamState, error) {
+	e, known, err := v.Edge(stream)
 	switch {
+	case err != nil:
+		return 0, err
 	case known && e.Ended:
-		return annals.StreamTombstoned
+		return annals.StreamTombstoned, nil
 	case last == nil:
-		return annals.StreamNone
+		return annals.StreamNone, nil
 	case !known || !e.Hides(last.Position, last.Revision, last.Time):
-		return annals.StreamLive
+		return annals.StreamLive, nil
 	case last.Position < e.Position:
-		return annals.StreamDeleted
+		return annals.StreamDeleted, nil
 	}
-	return annals.StreamEmpty
+	return annals.StreamEmpty, nil
 }
