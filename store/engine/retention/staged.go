@@ -8,18 +8,12 @@ type Staged struct {
 	streams map[string]bool // those of which an event speaks, and whether one ends it
 }
 
-// Add notes what events, which were given a place in the frame, do to retention.
-func (s *Staged) Add(events []annals.Event) {
-	for i := range events {
-		change, ok, err := annals.RetentionChangeOf(events[i])
-		if !ok || err != nil { // appends are checked before
-			continue
-		}
-		if s.streams == nil {
-			s.streams = map[string]bool{}
-		}
-		s.streams[change.Stream] = s.streams[change.Stream] || change.Type == annals.TypeTombstoned
+// Add notes a change whose event was given a place in the frame.
+func (s *Staged) Add(change annals.RetentionChange) {
+	if s.streams == nil {
+		s.streams = map[string]bool{}
 	}
+	s.streams[change.Stream] = s.streams[change.Stream] || change.Type == annals.TypeTombstoned
 }
 
 // Forget begins another frame.

@@ -12,9 +12,9 @@
 package retention
 
 import (
-	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,40 +78,32 @@ func beyond(stream string, most int, upto annals.Position, next Next) (annals.Re
 // Len is the number of streams that the table knows.
 func (t *Table) Len() int { return int(t.size.Load()) }
 
-// Apply does what e does to the retention of a stream, if it is a retention event; whatever else it is given it ignores. It is an
-// error if e makes no sense, which a store that checked its appends never meets.
+// Apply does what a retention event at this position, accepted at this time, does to a stream ([annals.RetentionChangeOf]).
 //
 // An event that was applied before is ignored, so that a table that was loaded may be brought up to date from any
 // earlier position.
-func (t *Table) Apply(e *annals.Recorded) error {
-	change, ok, err := annals.RetentionChangeOf(e.Event)
-	if err != nil {
-		return fmt.Errorf("retention: position %d: %w", e.Position, err)
-	}
-	if !ok {
-		return nil
-	}
+func (t *Table) Apply(change annals.RetentionChange, at annals.Position, accepted time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.streams[change.Stream]
 	v := version{accepted: math.MinInt64}
 	if old != nil {
-		if old.at >= e.Position {
-			return nil
+		if old.at >= at {
+			return
 		}
 		v = *old
 	}
-	v.at, v.older = e.Position, old
-	v.accepted = max(v.accepted, agedBefore(v.keep, e.Time)) // what the old settings hide now stays hidden
+	v.at, v.older = at, old
+	v.accepted = max(v.accepted, agedBefore(v.keep, accepted)) // what the old settings hide now stays hidden
 	switch change.Type {
 	case annals.TypeRetention:
 		if most := v.keep.MaxCount; most > 0 && (change.Keep.MaxCount == 0 || change.Keep.MaxCount > most) {
-			v.counts = append(slices.Clip(v.counts), &count{until: e.Position - 1, most: most})
+			v.counts = append(slices.Clip(v.counts), &count{until: at - 1, most: most})
 		}
 		v.keep = change.Keep
 		v.revision = max(v.revision, change.Keep.TruncateBefore)
 	case annals.TypeDeleted:
-		v.deleted = e.Position
+		v.deleted = at
 	case annals.TypeTombstoned:
 		v.ended = true
 	}
@@ -120,7 +112,6 @@ func (t *Table) Apply(e *annals.Recorded) error {
 	}
 	t.streams[change.Stream] = &v
 	t.size.Store(int64(len(t.streams)))
-	return nil
 }
 
 // agedBefore is when an event must have been accepted not to be too old at the time now.
@@ -168,6 +159,19 @@ func (t *Table) of(stream string, head annals.Position) *version {
 	return v
 }
 
+// kept is the stream that e is in or, if it is a retention event, speaks of. It looks at names alone: the data may be the
+// caller's, and the caller gone.
+func kept(e *annals.Event) string {
+	if isChange(e) {
+		return strings.TrimPrefix(e.Stream, annals.RetentionStream(""))
+	}
+	return e.Stream
+}
+
+func isChange(e *annals.Event) bool {
+	return e.Type == annals.TypeRetention || e.Type == annals.TypeDeleted || e.Type == annals.TypeTombstoned
+}
+
 // Affects reports whether retention events after a position, at which an append was found to be allowed, may change that:
 // one of its streams has ended, or a stream that it wants to exist, or wants in some state, was hidden. That more is
 // hidden than was when the ids and the other conditions were looked at changes nothing for them: what was not found before is
@@ -185,11 +189,7 @@ func (t *Table) Affects(events []annals.Event, conds []annals.Condition, after a
 
 func affects(events []annals.Event, conds []annals.Condition, since func(stream string) (ended, changed bool)) bool {
 	for i := range events {
-		stream := events[i].Stream
-		if change, ok, err := annals.RetentionChangeOf(events[i]); ok && err == nil {
-			stream = change.Stream
-		}
-		if ended, _ := since(stream); ended {
+		if ended, _ := since(kept(&events[i])); ended {
 			return true
 		}
 	}

@@ -52,6 +52,18 @@ func (h *history) next(stream string, upto annals.Position) (annals.Revision, er
 
 func (h *history) head() annals.Position { return annals.Position(len(h.log)) }
 
+// apply tells the table of an event.
+func apply(t testing.TB, table *retention.Table, e *annals.Recorded) {
+	t.Helper()
+	change, ok, err := annals.RetentionChangeOf(e.Event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ok {
+		table.Apply(change, e.Position, e.Time)
+	}
+}
+
 // append gives the events to the store and, if it takes them, to the table.
 func (h *history) append(es ...annals.Event) error {
 	h.Helper()
@@ -65,9 +77,7 @@ func (h *history) append(es ...annals.Event) error {
 		if e.Stream != "" {
 			r.Revision, _ = h.next(e.Stream, p-1)
 		}
-		if err := h.table.Apply(&r); err != nil {
-			h.Fatal(err)
-		}
+		apply(h.T, &h.table, &r)
 		h.log = append(h.log, r)
 	}
 	return nil
@@ -157,9 +167,7 @@ func TestTheTableHidesWhatTheMemoryStoreHides(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range h.log { // also what was applied before
-				if err := loaded.Apply(&h.log[i]); err != nil {
-					t.Fatal(err)
-				}
+				apply(t, &loaded, &h.log[i])
 			}
 			h.checkPins(&loaded, half)
 			h.table.Forget(half)
@@ -218,12 +226,17 @@ func TestWhatComesBetweenAffectsOnlyWhoIsConcerned(t *testing.T) {
 	}
 	changes := []annals.Event{annals.DeletionEvent("s-1"), annals.TombstoneEvent("s-2")}
 	var staged retention.Staged
-	staged.Add([]annals.Event{{Type: "A", Stream: "s-1"}})
 	none := []annals.Event{{Type: "A", Stream: "s-2"}}
 	if staged.Affects(none, nil) || h.table.Affects(none, nil, 0) {
 		t.Error("without retention nothing is affected")
 	}
-	staged.Add(changes)
+	for _, e := range changes {
+		change, _, err := annals.RetentionChangeOf(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		staged.Add(change)
+	}
 	if err := h.append(changes...); err != nil {
 		t.Fatal(err)
 	}
@@ -259,19 +272,6 @@ func TestWhatComesBetweenAffectsOnlyWhoIsConcerned(t *testing.T) {
 	}
 }
 
-func TestEventsThatMakeNoSenseAreNotApplied(t *testing.T) {
-	t.Parallel()
-	var table retention.Table
-	bad := annals.Recorded{Event: annals.Event{Type: annals.TypeRetention, Stream: "$$s-1", Data: []byte("{"), Version: 1}, Position: 7}
-	if err := table.Apply(&bad); !errors.Is(err, annals.ErrInvalid) || table.Len() != 0 {
-		t.Errorf("got %v and %d streams", err, table.Len())
-	}
-	other := annals.Recorded{Event: annals.Event{Type: "A", Stream: "$$s-1"}, Position: 8}
-	if err := table.Apply(&other); err != nil || table.Len() != 0 {
-		t.Errorf("got %v and %d streams", err, table.Len())
-	}
-}
-
 // ten is a store whose streams all have ten events.
 func ten(string, annals.Position) (annals.Revision, error) { return 10, nil }
 
@@ -279,9 +279,7 @@ func TestErrorsOfLookingUpARevisionArePassedOn(t *testing.T) {
 	t.Parallel()
 	var table retention.Table
 	for i, keep := range []annals.Retention{{MaxCount: 3}, {MaxCount: 5}, {}} {
-		if err := table.Apply(&annals.Recorded{Event: annals.RetentionEvent("s-1", keep), Position: annals.Position(20 + i)}); err != nil {
-			t.Fatal(err)
-		}
+		apply(t, &table, &annals.Recorded{Event: annals.RetentionEvent("s-1", keep), Position: annals.Position(20 + i)})
 	}
 	broken := errors.New("the disk is broken")
 	for head := annals.Position(20); head < 23; head++ {
@@ -322,9 +320,7 @@ func TestReadersAndTheWriterMayMeet(t *testing.T) {
 	}
 	for p := range annals.Position(500) {
 		e := annals.Recorded{Event: annals.DeletionEvent(streams[p%4]), Position: p + 1}
-		if err := table.Apply(&e); err != nil {
-			t.Error(err)
-		}
+		apply(t, &table, &e)
 	}
 	all.Wait()
 }
@@ -334,9 +330,7 @@ func FuzzLoad(f *testing.F) {
 	for i, e := range []annals.Event{
 		annals.RetentionEvent("s-1", annals.Retention{TruncateBefore: 3, MaxAge: time.Hour, MaxCount: 9}), annals.DeletionEvent("s-2"), annals.TombstoneEvent("s-3"),
 	} {
-		if err := table.Apply(&annals.Recorded{Event: e, Position: annals.Position(i + 1)}); err != nil {
-			f.Fatal(err)
-		}
+		apply(f, &table, &annals.Recorded{Event: e, Position: annals.Position(i + 1)})
 	}
 	f.Add(table.AppendSnapshot(nil, 3))
 	f.Add(table.AppendSnapshot(nil, 2))
@@ -362,9 +356,7 @@ func BenchmarkHides(b *testing.B) {
 		var table retention.Table
 		for i := range n {
 			e := annals.Recorded{Event: annals.DeletionEvent(fmt.Sprint("order-", i)), Position: annals.Position(i + 1)}
-			if err := table.Apply(&e); err != nil {
-				b.Fatal(err)
-			}
+			apply(b, &table, &e)
 		}
 		events := make([]annals.Recorded, 4096)
 		for i := range events {

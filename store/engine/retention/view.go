@@ -104,21 +104,17 @@ func (v *View) Hides(r *annals.Recorded) (bool, error) {
 	return ok && e.Hides(r.Position, r.Revision, r.Time), err
 }
 
-// Tombstoned is the first stream among those of the events that has ended; ok is false if none has. Events of retention
-// itself count for the stream that they speak of only if changes is true: they are looked up by id before.
+// Tombstoned is the first stream among those of the events that has ended; ok is false if none has. With changes it asks about
+// retention events alone, and the streams that they speak of: those are refused only after their ids were looked up.
 func (v *View) Tombstoned(events []annals.Event, changes bool) (stream string, ok bool) {
 	if v.table.size.Load() == 0 {
 		return "", false
 	}
 	for i := range events {
-		stream := events[i].Stream
-		if changes {
-			change, ok, err := annals.RetentionChangeOf(events[i])
-			if !ok || err != nil {
-				continue
-			}
-			stream = change.Stream
+		if isChange(&events[i]) != changes {
+			continue
 		}
+		stream := kept(&events[i])
 		if state := v.table.of(stream, v.head); state != nil && state.ended {
 			return stream, true
 		}
