@@ -30,6 +30,37 @@ func TestADecoderAgreesWithDecodeRecordAndSharesNoMemory(t *testing.T) {
 	}
 }
 
+// decoders are all kinds.
+func decoders() map[string]*frame.Decoder {
+	return map[string]*frame.Decoder{
+		"of one": frame.NewDecoder(store, false), "of many": frame.NewDecoder(store, true),
+		"that shares": frame.NewSharer(store), "that lends": frame.NewLender(store),
+	}
+}
+
+func TestDecodersThatShareGiveWhatTheBytesSay(t *testing.T) {
+	t.Parallel()
+	f, _ := build(1, 1, [32]byte{})
+	for _, b := range frame.Records(f) {
+		want, _, err := frame.DecodeRecord(b, store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, d := range decoders() {
+			got, _, err := d.Decode(b)
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("one %s: got %+v, %v, want %+v", name, got, err, want)
+			}
+			if len(got.Data) > 0 && cap(got.Data) != len(got.Data) || cap(got.Metadata) != len(got.Metadata) || cap(got.Tags) != len(got.Tags) {
+				t.Errorf("one %s: there is room behind what a record has", name)
+			}
+			if n := testing.AllocsPerRun(100, func() { _, _ = d.DecodeInto(&got, b) }); name == "that lends" && n > 1 {
+				t.Errorf("one %s allocates %.1f times", name, n)
+			}
+		}
+	}
+}
+
 func TestADecoderOfManyRecordsHardlyAllocates(t *testing.T) {
 	f, _ := build(1, 1, [32]byte{})
 	d := frame.NewDecoder(store, true)
@@ -63,9 +94,17 @@ func FuzzDecoderAgreesWithDecodeRecord(f *testing.F) {
 		if p, err := frame.Peek(&names, b); wantErr == nil && (err != nil || p != want.Position || !sameNames(names, want.Event)) {
 			t.Errorf("peeked %+v at %d, %v; want %+v", names, p, err, want)
 		}
-		got, size, err := frame.NewDecoder(store, true).Decode(b)
-		if (err == nil) != (wantErr == nil) || size != wantSize || !reflect.DeepEqual(got, want) {
-			t.Errorf("got %+v, %d, %v, want %+v, %d, %v", got, size, err, want, wantSize, wantErr)
+		for name, d := range decoders() {
+			var got frame.Record
+			for _, earlier := range frame.Records(whole) { // nothing of it may be left
+				if _, err := d.DecodeInto(&got, earlier); err != nil {
+					t.Fatal(err)
+				}
+			}
+			size, err := d.DecodeInto(&got, b)
+			if (err == nil) != (wantErr == nil) || size != wantSize || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: got %+v, %d, %v, want %+v, %d, %v", name, got, size, err, want, wantSize, wantErr)
+			}
 		}
 	})
 }

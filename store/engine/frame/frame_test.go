@@ -320,3 +320,45 @@ func FuzzDecodeRecord(f *testing.F) {
 		}
 	})
 }
+
+// Whatever verifies is what a builder makes of its records again, and the quick check refuses no more and no less of it, but for the
+// hashes of the bodies.
+func FuzzVerify(f *testing.F) {
+	whole, _ := build(1, 1, [32]byte{})
+	f.Add(whole, uint16(70), byte(1), true)
+	f.Add(whole, uint16(len(whole)-3), byte(8), true)
+	f.Add(whole, uint16(0), byte(0), false)
+	f.Add(whole[:frame.HeaderBytes], uint16(11), byte(1), true)
+	f.Fuzz(func(t *testing.T, b []byte, at uint16, with byte, reseal bool) {
+		b = append([]byte(nil), b...)
+		if int(at) < len(b) {
+			b[at] ^= with
+		}
+		if reseal && len(b) >= frame.HeaderBytes {
+			binary.LittleEndian.PutUint32(b[156:], crc32.Checksum(b[:156], crc32.MakeTable(crc32.Castagnoli)))
+		}
+		h, err := frame.Verify(b, store)
+		quick, quickErr := frame.VerifySums(b, store)
+		if err == nil && (quickErr != nil || quick != h) {
+			t.Errorf("verified, but its sums are not: %v", quickErr)
+		}
+		if quickErr == nil && err != nil && !errors.Is(err, frame.ErrChecksum) {
+			t.Errorf("its sums are verified, but not the whole: %v", err)
+		}
+		if err != nil {
+			return
+		}
+		if !frame.SumsMatch(b, store) || frame.HeaderBytes+int(h.Size) != len(b) {
+			t.Error("it verifies, and its sums do not match")
+		}
+		n := uint32(0)
+		for _, r := range frame.Records(b) {
+			if frame.IsEvent(r) {
+				n++
+			}
+		}
+		if n != h.EventCount {
+			t.Errorf("it verifies, and has %d events instead of %d", n, h.EventCount)
+		}
+	})
+}

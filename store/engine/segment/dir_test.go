@@ -297,7 +297,7 @@ func TestANewerFormatIsRefusedByNumber(t *testing.T) {
 		change(t, fs, filepath.Join(storeDir, changed), func(f vfs.File) error {
 			b := file(t, fs, filepath.Join(storeDir, changed))
 			b[8] = 7
-			segment.Reseal(b)
+			segment.Reseal(b, [16]byte{}, 0)
 			_, err := f.WriteAt(b, 0)
 			return err
 		})

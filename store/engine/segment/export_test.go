@@ -6,11 +6,28 @@ import (
 	"hash/crc32"
 )
 
-// Reseal makes the checksum of a manifest or of a segment header right again.
-func Reseal(b []byte) {
+// Reseal makes the checksum of what begins b right again, which is long enough to be anything.
+func Reseal(b []byte, salt [16]byte, off int64) {
 	end := len(b) - manifestTail
-	if string(b[:8]) == headerMagic {
+	switch string(b[:8]) {
+	case headerMagic:
 		end = headerCRC
+	case trailerMagic:
+		end = trailerBytes - 4
+	case envelopeMagic:
+		binary.LittleEndian.PutUint32(b[12:], envelopeCRC(b, b[envelopeBytes:], salt, off))
+		return
+	case footerMagic:
+		n := int(min(int64(binary.LittleEndian.Uint32(b[8:])), int64(len(b)-directoryHead)/directoryItem))
+		for i := range n {
+			item := b[directoryHead+i*directoryItem:]
+			at, size := int64(binary.LittleEndian.Uint64(item[8:]))-off, int64(binary.LittleEndian.Uint64(item[16:]))
+			if at >= 0 && size >= 0 && at <= int64(len(b)) && size <= int64(len(b))-at {
+				binary.LittleEndian.PutUint32(item[4:], crc32.Checksum(b[at:at+size], castagnoli))
+			}
+		}
+		binary.LittleEndian.PutUint32(b[12:], directoryCRC(b, n))
+		return
 	}
 	binary.LittleEndian.PutUint32(b[end:], crc32.Checksum(b[:end], castagnoli))
 }
@@ -34,8 +51,33 @@ func DecodeAll(b []byte, salt [16]byte, off int64) (differs string) {
 	if t, err := decodeTrailer(b); err == nil && string(t.encode()) != string(b[:trailerBytes]) {
 		return "trailer"
 	}
-	_, _ = decodeEnvelope(b, salt, off, int64(len(b)))
-	_, _ = decodeFooter(b, off)
+	if e, err := decodeEnvelope(b, salt, off, int64(len(b))); err == nil {
+		again := make([]byte, envelopeBytes)
+		if encodeEnvelope(again, e, b[envelopeBytes:], salt, off); string(again) != string(b[:envelopeBytes]) {
+			return "envelope"
+		}
+	}
+	if t, err := decodeFooter(b, off); err == nil && cap(t.records)*4+cap(t.frames)*8 > 2*len(b)+64 {
+		return "footer"
+	}
+	// What the tools read is at least what the store does.
+	if _, err := ReadHeader(b); err != nil {
+		if _, err := decodeHeader("", b); err == nil {
+			return "header that tools refuse"
+		}
+	}
+	if _, err := ReadManifest(b); err != nil {
+		if _, err := decodeManifest("", b); err == nil {
+			return "manifest that tools refuse"
+		}
+	}
+	if _, err := ReadTrailer(b); err != nil {
+		if _, err := decodeTrailer(b); err == nil {
+			return "trailer that tools refuse"
+		}
+	}
+	_, _ = ReadEnvelope(b, salt, off)
+	_, _ = ReadFooter(b, off)
 	return ""
 }
 

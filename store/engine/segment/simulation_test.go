@@ -207,34 +207,3 @@ func TestALogSurvivesCrashesAtAnyMoment(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDecode(f *testing.F) {
-	mem := vfs.NewMem()
-	d, err := segment.Open(context.Background(), mem, storeDir, options(1))
-	if err != nil {
-		f.Fatal(err)
-	}
-	if err := d.Close(); err != nil {
-		f.Fatal(err)
-	}
-	list, _ := mem.List(storeDir)
-	for _, name := range list {
-		file, err := mem.Open(storeDir + "/" + name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		b := make([]byte, 8192)
-		n, _ := file.ReadAt(b, 0)
-		f.Add(b[:n], true)
-		f.Add(b[:n], false)
-	}
-	f.Fuzz(func(t *testing.T, b []byte, reseal bool) {
-		if reseal && len(b) >= 4096 {
-			b = append([]byte(nil), b...)
-			segment.Reseal(b)
-		}
-		if differs := segment.DecodeAll(b, [16]byte{}, 4096); differs != "" {
-			t.Errorf("a %s was decoded that is not what is encoded again", differs)
-		}
-	})
-}
