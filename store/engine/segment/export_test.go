@@ -105,3 +105,20 @@ func Sealed(d *Dir) (numbers []uint64) {
 	}
 	return numbers
 }
+
+// TableBytes is what the tables of sealed segments take that can be loaded again: as it is counted, and as it is.
+func TableBytes(d *Dir) (counted, taken int64) {
+	d.tables.mu.Lock()
+	counted = d.tables.bytes
+	d.tables.mu.Unlock()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for _, s := range d.segments {
+		s.mu.Lock()
+		if s.state == stateSealed && s.table != nil && !s.pinned {
+			taken += s.table.bytes()
+		}
+		s.mu.Unlock()
+	}
+	return counted, taken
+}

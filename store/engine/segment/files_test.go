@@ -227,3 +227,67 @@ func TestWhatOpeningCostsIsInProportionToTheSegments(t *testing.T) {
 		t.Errorf("four times the segments cost %.1f times the allocations", more/few)
 	}
 }
+
+func TestFilesAndTablesHaveCeilings(t *testing.T) {
+	t.Parallel()
+	mem, s := many(t, 200)
+	const files, tables = 5, 400 // bytes, of some 24 for each segment
+	for how, o := range bothWays() {
+		o.SegmentBytes, o.FilesMax, o.TableBytesMax = 8<<10, files, tables
+		disk := counting(mem)
+		d := open(t, disk, o)
+		var group sync.WaitGroup
+		for reader := range uint64(3) {
+			group.Go(func() {
+				rng := rand.New(rand.NewPCG(reader, 9))
+				for range 300 {
+					p := annals.Position(rng.Uint64N(uint64(s.pos)) + 1)
+					if r, err := d.Record(t.Context(), p); err != nil || r.Position != p {
+						t.Errorf("record %d: %d, %v", p, r.Position, err)
+					}
+				}
+			})
+		}
+		group.Wait()
+		counted, taken := segment.TableBytes(d)
+		if counted != taken || taken > tables || taken < tables/2 {
+			t.Errorf("opened %s: the tables take %d bytes and are counted as %d, want about %d", how, taken, counted, tables)
+		}
+		if now, most := disk.OpenFiles(); now > files+4 || most > files+12 {
+			t.Errorf("opened %s: %d files are open, there were %d, want %d and those that are written or being read", how, now, most, files)
+		}
+		closing(t, d)
+	}
+	o := options(1)
+	o.FilesMax = -1
+	if _, err := segment.Open(t.Context(), mem, storeDir, o); err == nil {
+		t.Error("opened with -1 files")
+	}
+}
+
+// A table that is used again and again stays while others come and go.
+func TestATableThatIsUsedStays(t *testing.T) {
+	t.Parallel()
+	mem, s := many(t, 100)
+	o := reading()
+	o.TableBytesMax = 400
+	disk := counting(mem)
+	d := open(t, disk, o)
+	read := func(p annals.Position) int {
+		before := disk.Count()
+		if _, err := d.Record(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		return disk.Count() - before
+	}
+	again := 0
+	for p := annals.Position(3); p < s.pos-4; p += 2 {
+		read(p)
+		if read(1) > 1 { // more than the record
+			again++
+		}
+	}
+	if again > 3 {
+		t.Errorf("the table of the first segment was loaded %d times", again)
+	}
+}
