@@ -245,6 +245,11 @@ func TestFilesAndTablesHaveCeilings(t *testing.T) {
 					if r, err := d.Record(t.Context(), p); err != nil || r.Position != p {
 						t.Errorf("record %d: %d, %v", p, r.Position, err)
 					}
+					for r, err := range d.Scan(t.Context(), p-1, p) { // which needs a table
+						if err != nil || r.Position != p {
+							t.Errorf("scanning record %d: %d, %v", p, r.Position, err)
+						}
+					}
 				}
 			})
 		}
@@ -279,6 +284,9 @@ func TestATableThatIsUsedStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		return disk.Count() - before
+	}
+	for range 100 { // until it is worth to load the table
+		read(1)
 	}
 	again := 0
 	for p := annals.Position(3); p < s.pos-4; p += 2 {

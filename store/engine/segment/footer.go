@@ -19,6 +19,12 @@ const (
 	sectionFrames  = 1
 	sectionRecords = 2
 	sectionExtent  = 3
+
+	// What a frame and a record take in their sections, and where in a footer the records begin but for the frames, which
+	// precede them.
+	frameInFooter   = 8
+	recordInFooter  = 4
+	recordsInFooter = directoryHead + 3*directoryItem
 )
 
 // encodeFooter writes the table of a segment whose frames end at off, and the trailer but for the sum of the file.

@@ -60,6 +60,8 @@ type lookup struct {
 	buf     []byte // of all extents
 	// slow counts slow reads up, and quick ones down.
 	slow int
+	// last is the segment of the last record, only to be compared.
+	last *segment
 }
 
 // found is a place in a segment that is held.
@@ -81,18 +83,15 @@ type extent struct {
 // flush yields what is wanted. It tells whether the sequence goes on.
 func (l *lookup) flush(ctx context.Context) bool {
 	defer l.letGo()
-	for _, p := range l.wanted {
-		if err := ended(ctx); err != nil {
-			l.yield(frame.Record{}, err)
-			return false
-		}
-		s, at, err := l.d.place(ctx, p)
-		l.found = append(l.found, found{place: at, s: s, err: err, extent: -1})
+	if err := ended(ctx); err != nil {
+		l.yield(frame.Record{}, err)
+		return false
 	}
+	l.find(ctx)
 	l.plan()
 	l.read()
 	for i := range l.found {
-		r, err := l.record(&l.found[i])
+		r, err := l.record(ctx, &l.found[i])
 		if cause := ended(ctx); cause != nil {
 			err = cause
 		}
@@ -105,6 +104,40 @@ func (l *lookup) flush(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// find finds out where the records are: one after the other, or, where that is slow, several at once.
+func (l *lookup) find(ctx context.Context) {
+	l.found = slices.Grow(l.found[:0], len(l.wanted))[:len(l.wanted)]
+	find := func(i int, last *segment) {
+		s, at, err := l.d.place(ctx, l.wanted[i], last)
+		l.found[i] = found{place: at, s: s, err: err, extent: -1}
+	}
+	if l.parallel(len(l.wanted)) {
+		atOnce(len(l.wanted), func(i int) { find(i, nil) })
+		return
+	}
+	for i := range l.wanted {
+		find(i, l.last)
+		l.last = l.found[i].s
+	}
+}
+
+// parallel tells whether so many reads are better made at once.
+func (l *lookup) parallel(n int) bool { return l.slow >= slowReads && !l.d.o.Foreground && n > 1 }
+
+// atOnce does so many things with a few goroutines, which have ended when it returns.
+func atOnce(n int, do func(i int)) {
+	var next atomic.Int64
+	var doing sync.WaitGroup
+	for range min(lookupReaders, n) {
+		doing.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				do(int(i))
+			}
+		})
+	}
+	doing.Wait()
 }
 
 func (l *lookup) letGo() {
@@ -157,30 +190,15 @@ func (l *lookup) read() {
 	}
 	start := time.Now()
 	for i := range l.extents {
-		if l.slow >= slowReads && !l.d.o.Foreground && len(l.extents)-i > 1 {
-			l.readAtOnce(l.extents[i:])
+		if rest := l.extents[i:]; l.parallel(len(rest)) {
+			atOnce(len(rest), func(i int) { l.readOne(&rest[i], time.Now()) })
+			for i := range rest {
+				l.note(&rest[i])
+			}
 			return
 		}
 		start = l.readOne(&l.extents[i], start)
 		l.note(&l.extents[i])
-	}
-}
-
-// readAtOnce reads with a few goroutines, which have ended when it returns.
-func (l *lookup) readAtOnce(extents []extent) {
-	var next atomic.Int64
-	var reading sync.WaitGroup
-	for range min(lookupReaders, len(extents)) {
-		reading.Go(func() {
-			start := time.Now()
-			for i := next.Add(1) - 1; i < int64(len(extents)); i = next.Add(1) - 1 {
-				start = l.readOne(&extents[i], start)
-			}
-		})
-	}
-	reading.Wait()
-	for i := range extents {
-		l.note(&extents[i])
 	}
 }
 
@@ -203,7 +221,7 @@ func (l *lookup) readOne(e *extent, start time.Time) (now time.Time) {
 }
 
 // record gives one from its extent, or reads it alone.
-func (l *lookup) record(f *found) (frame.Record, error) {
+func (l *lookup) record(ctx context.Context, f *found) (frame.Record, error) {
 	if f.err != nil {
 		return frame.Record{}, closedError(f.err)
 	}
@@ -216,5 +234,5 @@ func (l *lookup) record(f *found) (frame.Record, error) {
 			}
 		}
 	}
-	return l.d.recordAt(l.decoder, f.s, f.place, nil)
+	return l.d.recordAt(ctx, l.decoder, f.s, f.place, nil)
 }

@@ -376,3 +376,43 @@ func TestAnUnreadablePartOfABlockTakesItsRecordsOnly(t *testing.T) {
 		t.Errorf("%d records are lost, %d are served", lost, served)
 	}
 }
+
+// A point read believes no footer that it has not verified: what it finds there it compares with the record.
+func TestAFooterThatMisleadsIsFoundOut(t *testing.T) {
+	t.Parallel()
+	mem := vfs.NewMem()
+	s := started(t, mem, options(1))
+	for range 60 {
+		s.mustAppend(t, 3, 300)
+	}
+	want := all(t, s.d, s.pos)
+	closing(t, s.d)
+	name := storeDir + "/" + segmentsOf(t, mem)[1]
+	b := file(t, mem, name)
+	footer := bytes.LastIndex(b, []byte("ANNLFTR1"))
+	frames := len(envelopes(b))
+	records := footer + 16 + 3*24 + 8*frames
+	n := 3 * frames
+	rng := rand.New(rand.NewPCG(3, 3))
+	for i := range 60 {
+		fs := mem.Kill()
+		switch i % 3 {
+		case 0: // two records change places
+			x, y := records+4*rng.IntN(n), records+4*rng.IntN(n)
+			put(t, fs, name, b[x:x+4], y)
+			put(t, fs, name, b[y:y+4], x)
+		case 1:
+			put(t, fs, name, []byte{byte(rng.Uint32()), byte(rng.Uint32())}, records+4*rng.IntN(n)+rng.IntN(4))
+		default:
+			put(t, fs, name, make([]byte, 4*n), records)
+		}
+		d := open(t, fs, reading())
+		for _, p := range rng.Perm(int(s.pos)) {
+			r, err := d.Record(t.Context(), annals.Position(p)+1)
+			if err != nil || !reflect.DeepEqual(r, want[p]) {
+				t.Fatalf("damage %d: record %d: %d, %v", i, p+1, r.Position, err)
+			}
+		}
+		closing(t, d)
+	}
+}

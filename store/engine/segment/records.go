@@ -24,14 +24,14 @@ func (d *Dir) Record(ctx context.Context, p annals.Position) (frame.Record, erro
 	if err := ended(ctx); err != nil {
 		return frame.Record{}, err
 	}
-	s, at, err := d.place(ctx, p)
+	s, at, err := d.place(ctx, p, nil)
 	if err != nil {
 		return frame.Record{}, closedError(err)
 	}
 	defer d.letGo(s)
 	hint, _ := hints.Get().(*[hintBytes]byte)
 	defer hints.Put(hint)
-	return d.recordAt(frame.NewDecoder(d.identity.Store, false), s, at, hint[:])
+	return d.recordAt(ctx, frame.NewDecoder(d.identity.Store, false), s, at, hint[:])
 }
 
 // place is where a record is.
@@ -40,10 +40,13 @@ type place struct {
 	off int64 // 0: it is lost
 	// next is where the next one begins, or the frames end: no record is larger. limit is where the frames end.
 	next, limit int64
+	// peeked says that the footer was not verified that says so. The record tells whether it is right.
+	peeked bool
 }
 
-// place finds the record at p, and holds its segment.
-func (d *Dir) place(ctx context.Context, p annals.Position) (*segment, place, error) {
+// place finds the record at p, and holds its segment. If that is the one where the last record was found its table is
+// worth loading.
+func (d *Dir) place(ctx context.Context, p annals.Position, last *segment) (*segment, place, error) {
 	d.mu.RLock()
 	if err := d.readable(p); err != nil {
 		d.mu.RUnlock()
@@ -55,12 +58,15 @@ func (d *Dir) place(ctx context.Context, p annals.Position) (*segment, place, er
 		d.mu.RUnlock()
 		return s, at, nil
 	}
-	limit := s.bodyEnd
+	limit, fromFooter := s.bodyEnd, s.placeInFooter(p)
 	d.mu.RUnlock()
-	s.mu.Lock()
-	t := s.table
-	s.mu.Unlock()
+	t := s.loaded()
 	s.touched.Store(true)
+	if t == nil && s != last && s.peeks.Add(1) <= peeksMost {
+		if at, err := d.peek(s, p, limit, fromFooter); err == nil {
+			return s, at, nil
+		}
+	}
 	if t == nil {
 		v, err := d.view(ctx, s)
 		if err != nil {
@@ -70,6 +76,51 @@ func (d *Dir) place(ctx context.Context, p annals.Position) (*segment, place, er
 		t = &v.table
 	}
 	return s, t.place(p, limit), nil
+}
+
+// peeksMost is how many records of a segment are found one by one before its whole table is loaded. In a large store that
+// is seldom worth it.
+const peeksMost = 64
+
+var errNotInFooter = errors.New("the footer does not tell")
+
+// placeInFooter is where in the file of a sealed segment the offset of the record at p stands, and whether that of the next one
+// stands behind it. The caller holds the lock of the Dir.
+func (s *segment) placeInFooter(p annals.Position) footerPlace {
+	return footerPlace{
+		off:  s.bodyEnd + recordsInFooter + int64(s.lastSeq+1-s.firstSeq)*frameInFooter + int64(p-s.firstPos)*recordInFooter,
+		both: p < s.lastPos,
+	}
+}
+
+type footerPlace struct {
+	off  int64
+	both bool
+}
+
+// peek finds a record without loading the table of its segment.
+func (d *Dir) peek(s *segment, p annals.Position, limit int64, in footerPlace) (place, error) {
+	file, err := d.borrow(s)
+	if err != nil {
+		return place{}, err
+	}
+	defer s.giveBack()
+	var b [2 * recordInFooter]byte
+	known := b[:]
+	if !in.both {
+		known = b[:recordInFooter]
+	}
+	if n, err := file.ReadAt(known, in.off); n < len(known) {
+		return place{}, cmp.Or(err, errNotInFooter)
+	}
+	at := place{p: p, off: int64(binary.LittleEndian.Uint32(b[:])) * frameAlign, next: limit, limit: limit, peeked: true}
+	if next := int64(binary.LittleEndian.Uint32(b[recordInFooter:])) * frameAlign; in.both && next > at.off {
+		at.next = min(next, limit)
+	}
+	if at.off < headerBytes || at.off > limit-frame.RecordHeaderBytes {
+		return place{}, errNotInFooter
+	}
+	return at, nil
 }
 
 // readable tells whether there is a position p to be read. The caller holds mu.
@@ -96,7 +147,7 @@ func (d *Dir) lost(s *segment, p annals.Position) error {
 }
 
 // recordAt reads and decodes one record, through buf, or through memory of its own if that is too small.
-func (d *Dir) recordAt(decoder *frame.Decoder, s *segment, at place, buf []byte) (r frame.Record, err error) {
+func (d *Dir) recordAt(ctx context.Context, decoder *frame.Decoder, s *segment, at place, buf []byte) (r frame.Record, err error) {
 	if at.off == 0 {
 		return frame.Record{}, d.lost(s, at.p)
 	}
@@ -107,10 +158,17 @@ func (d *Dir) recordAt(decoder *frame.Decoder, s *segment, at place, buf []byte)
 	if err == nil && r.Position != at.p {
 		err = fmt.Errorf("%w: the record of position %d", errDamaged, r.Position)
 	}
-	if err != nil {
-		return frame.Record{}, recordLoss(s, at.off, at.p, err)
+	if err == nil {
+		return r, nil
 	}
-	return r, nil
+	if at.peeked {
+		v, err := d.view(ctx, s)
+		if err != nil {
+			return frame.Record{}, closedError(err)
+		}
+		return d.recordAt(ctx, decoder, s, v.place(at.p, at.limit), buf)
+	}
+	return frame.Record{}, recordLoss(s, at.off, at.p, err)
 }
 
 // readRecord reads a record into buf, or into memory of its own if that is nil or too small.

@@ -113,7 +113,7 @@ func (s *scanner) segment(ctx context.Context, v *view, p, last annals.Position,
 				_, err = s.decoder.DecodeInto(&r, b.bytes[i:])
 			}
 			if err != nil || r.Position != p { // if it is damage, to read it alone tells what
-				r, err = s.d.recordAt(s.decoder, v.file.s, v.place(p, v.end), nil)
+				r, err = s.d.recordAt(ctx, s.decoder, v.file.s, v.place(p, v.end), nil)
 			}
 			if err != nil {
 				yield(nil, err)

@@ -28,6 +28,10 @@ type segment struct {
 	table *table
 	// pinned keeps a table that cannot be loaded from the footer.
 	pinned bool
+	// loading is held by whoever loads the table; others wait for it rather than read the same.
+	loading sync.Mutex
+	// peeks is how many records were found without the table since there was one.
+	peeks atomic.Int32
 	// borrowed is how often file is in use. It grows only while mu is held.
 	borrowed atomic.Int32
 	// touched says that file and table were used since the caches last looked.

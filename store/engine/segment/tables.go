@@ -63,6 +63,7 @@ func (s *segment) dropTable() {
 	defer s.mu.Unlock()
 	if !s.pinned {
 		s.table = nil
+		s.peeks.Store(0)
 	}
 }
 
@@ -88,9 +89,7 @@ func (d *Dir) view(ctx context.Context, s *segment) (*view, error) {
 		return v, nil
 	}
 	v.end = v.bodyEnd
-	s.mu.Lock()
-	t := s.table
-	s.mu.Unlock()
+	t := s.loaded()
 	if t == nil {
 		var err error
 		if t, err = d.load(ctx, s, v.entry); err != nil {
@@ -101,8 +100,20 @@ func (d *Dir) view(ctx context.Context, s *segment) (*view, error) {
 	return v, nil
 }
 
+// loaded is the table of a sealed segment, nil if it is not in memory.
+func (s *segment) loaded() *table {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table
+}
+
 // load reads the footer of a sealed segment; if it is damaged the frames tell.
 func (d *Dir) load(ctx context.Context, s *segment, e entry) (*table, error) {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	if t := s.loaded(); t != nil {
+		return t, nil
+	}
 	t, err := readFooter(source{d, s}, e)
 	pinned := false
 	if err != nil && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrClosed) || errors.Is(err, annals.ErrClosed)) {
