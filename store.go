@@ -35,6 +35,10 @@ type Store interface {
 	// Subscribe yields the events of q after the given position, first those there are, then, without gap or
 	// doubling, those that come. It never ends by itself: only by break or by an error, yielded last; the end of ctx
 	// is such an error. A position past the head is [ErrAhead]. A slow consumer delays nobody else.
+	//
+	// An event that matches is yielded as soon as it is visible. When the head has moved over events that do not match,
+	// progress follows soon, unasked: at once where a store has a few subscriptions, and within about a second where it has
+	// 10,000, since it may tell those that have nothing else to do one after the other, and several commits at once.
 	Subscribe(ctx context.Context, q Query, after Position, opts ...SubscribeOption) iter.Seq2[Update, error]
 
 	// Head is the position of the last event that is visible to reads, 0 in an empty store.
@@ -46,12 +50,14 @@ type Update struct {
 	// Event is nil for progress.
 	Event *Recorded
 	// Position is that of the event; for progress, a position up to which every matching event has been yielded, so
-	// that a checkpoint can move on over events that did not match.
+	// that a checkpoint can move on over events that did not match. A subscription that begins after it yields what this
+	// one would have.
 	Position Position
-	// CaughtUp says that with this update everything there was has been yielded. Said again each time the
-	// subscription reaches the head after having been behind it.
+	// CaughtUp says that with this update everything there was has been yielded: Position is the head. Said again each
+	// time the subscription reaches the head after having been behind it.
 	CaughtUp bool
-	// More says that a further update is ready now. False is the moment to commit a batch.
+	// More says that a further update is ready now. False is the moment to commit a batch. Neither CaughtUp nor More: the
+	// head has moved on this very moment, and whether that concerns the subscription is not known yet.
 	More bool
 }
 
@@ -61,7 +67,7 @@ type SubscribeOption func(*SubscribeOptions)
 // SubscribeOptions is what [SubscribeOption]s say, for those who implement stores.
 type SubscribeOptions struct {
 	// ProgressEvery is the number of positions without a match after which progress is yielded even while catching
-	// up. By default 10,000.
+	// up: no update moves on by more. By default 10,000.
 	ProgressEvery int
 }
 

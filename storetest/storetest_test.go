@@ -83,6 +83,7 @@ func TestTheSuiteFindsBrokenStores(t *testing.T) {
 		"ends quietly":                "broken promise: the end of the context is an error",
 		"loses an event":              "broken promise: a subscription misses nothing",
 		"says nothing when idle":      "broken promise: progress comes when idle",
+		"promises too much":           "broken promise: a subscription goes on from any update of another",
 		"never says more":             "broken promise: More says that a further update is ready",
 		"tells the head late":         "broken promise: HeadInto tells",
 		"ignores backwards":           "broken promise: Backwards yields",
@@ -330,6 +331,8 @@ func (b broken) Subscribe(ctx context.Context, q annals.Query, after annals.Posi
 				u.Event = nil
 			case b.is("says nothing when idle") && !first && u.Event == nil && err == nil:
 				continue
+			case b.is("promises too much") && u.Event == nil && u.More:
+				u.Position++
 			case b.is("never says more"):
 				u.More = false
 			}

@@ -25,6 +25,8 @@ func subscribePromises() []promise {
 		{"a subscription past the head is ahead", subscriptionsAhead},
 		{"a subscription's options are checked", subscriptionOptions},
 		{"many subscribers each see everything", manySubscribers},
+		{"many idle subscribers each learn of the head soon", manyIdleSubscribers},
+		{"a subscription goes on from any update of another, while others write", subscriptionsResume},
 		{"a slow consumer delays nobody else", slowConsumers},
 		{"a subscription does not begin before ranging, and may be ranged over twice", subscribeTwice},
 	}
@@ -353,6 +355,60 @@ func manySubscribers(r *rig) {
 	all := ten(r)
 	for i, f := range followers {
 		r.sameAll("subscriber "+decimal(i), f.reaches(10), all)
+	}
+}
+
+func manyIdleSubscribers(r *rig) {
+	followers := make([]*follower, 200)
+	for i := range followers {
+		followers[i] = r.follow(annals.Tags(annals.Tag("never", decimal(i))), 0)
+		followers[i].caughtUp()
+	}
+	for range 3 {
+		last := r.append(events(event("A", "s-1"), event("B", "", "x:1"))).Last
+		for i, f := range followers {
+			if got := f.reaches(last); len(got) > 0 {
+				r.Errorf("nothing matched, and yet subscriber %d was given %v", i, positionsOf(got))
+			}
+		}
+	}
+}
+
+func subscriptionsResume(r *rig) {
+	const appends = 120
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for i := range appends {
+			if _, err := r.store.Append(r.Context(), events(event("A", "s-"+decimal(i%3)), event("B", "", annals.Tag("n", decimal(i%7))))); err != nil {
+				r.Errorf("an append failed: %v", err)
+			}
+		}
+	})
+	r.Cleanup(writing.Wait)
+	queries := []annals.Query{annals.All(), annals.Tags("n:3"), annals.Stream("s-1").Or(annals.Tags("n:5"))}
+	got := make([][]annals.Recorded, len(queries))
+	race(len(queries), func(i int) {
+		checkpoint := annals.Position(0)
+		for life := 1; checkpoint < 2*appends; life++ {
+			updates := 0
+			for u, err := range r.store.Subscribe(r.patient(), queries[i], checkpoint, annals.ProgressEvery(5)) {
+				if err != nil {
+					r.Errorf("subscribing to %s failed after position %d: %v", queries[i], checkpoint, err)
+					return
+				}
+				checkpoint = u.Position
+				if u.Event != nil {
+					got[i] = append(got[i], *u.Event)
+				}
+				if updates++; updates > life%5 || checkpoint == 2*appends { // at an event, at progress, caught up or not
+					break
+				}
+			}
+		}
+	})
+	writing.Wait()
+	for i, q := range queries {
+		r.sameAll(q.String()+", followed from checkpoint to checkpoint while others wrote", got[i], r.read(q))
 	}
 }
 

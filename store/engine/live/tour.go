@@ -5,7 +5,7 @@ import "time"
 // The pace of a tour. A visit takes about a microsecond, and what it wakes a few more.
 const (
 	tourTick   = 5 * time.Millisecond
-	tourVisits = 100 // in a tick, over time
+	tourVisits = 50  // in a tick, over time
 	tourBurst  = 300 // in advance
 	tourStep   = 50  // before frames are looked at again
 )
