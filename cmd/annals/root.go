@@ -32,7 +32,7 @@ Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newDev(), newRead(), newAppend(), newVerify(), newDump())
+	root.AddCommand(newDev(), newRead(), newAppend(), newVerify(), newDump(), newBench())
 	return root
 }
 
