@@ -106,6 +106,10 @@ func (f *benchFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if errors.Is(err, workload.ErrNotEmpty) || errors.Is(err, workload.ErrOptions) {
 		return usageError{errors.New(strings.TrimPrefix(err.Error(), "workload: "))}
 	}
+	// Whatever an append says that was cut off: it was the measurement that was.
+	if cause := cmd.Context().Err(); err != nil && cause != nil {
+		err = cause
+	}
 	if len(report.Measurements) == 0 {
 		return err
 	}

@@ -39,6 +39,15 @@ func All() []Workload {
 	return []Workload{
 		{"W1", "durable appends of one event of 256 bytes, each writer to a stream of its own, one tag", (*bench).w1},
 		{"W2", "durable appends of 100 events of 256 bytes", (*bench).w2},
+		{"W3", "16 writers race for one stream by its revision, and try again; appends that were accepted", (*bench).w3},
+		{"ids", "durable appends as in W1, with ids in order of time and with random ones", (*bench).ids},
+		{"W4", "streams loaded whole, out of all events", (*bench).w4},
+		{"W5", "all events read from the first to the last", (*bench).w5},
+		{"W6", "from before an append to a live subscriber; and what subscribers that match nothing cost", (*bench).w6},
+		{"W7", "opening with all events, closed before or killed; its size and memory", (*bench).w7},
+		{"W8", "events by tags, and appends on the condition that tags have no event; three tags an event", (*bench).w8},
+		{"heavy", "appends of 56 writers without a condition, alone and beside (+) 8 with one that is dear", (*bench).heavy},
+		{"sustained", "durable appends of 64 writers, until the store is large", (*bench).sustained},
 	}
 }
 
@@ -69,6 +78,11 @@ func Run(ctx context.Context, targets []Target, workloads []Workload, o Options,
 	if err != nil {
 		return Report{}, err
 	}
+	for i, t := range targets {
+		if t.Name() == floorName || slices.ContainsFunc(targets[:i], func(o Target) bool { return o.Name() == t.Name() }) {
+			return Report{}, fmt.Errorf("%w: two stores are called %s", ErrOptions, t.Name())
+		}
+	}
 	entries, err := os.ReadDir(o.Dir)
 	if err != nil {
 		return Report{}, fmt.Errorf("workload: %w", err)
@@ -98,11 +112,19 @@ type bench struct {
 	progress func(string)
 	workload Workload
 	report   Report
+
+	stores []*loaded
+	replay *replayLog // made when it is needed
 }
 
 // clean removes everything below the directory, which was empty.
 func (b *bench) clean() error {
-	entries, err := os.ReadDir(b.Dir)
+	err := b.replay.close()
+	for _, l := range b.stores {
+		err = errors.Join(err, l.close())
+	}
+	entries, reading := os.ReadDir(b.Dir)
+	err = errors.Join(err, reading)
 	for _, e := range entries {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(b.Dir, e.Name())))
 	}
@@ -167,7 +189,11 @@ func (b *bench) contest(ctx context.Context, c testCase, floor measure, rivals [
 	for i, r := range rivals {
 		all[i] = newSeries(b.workload, c, r.name)
 	}
+	taking := len(rivals)
 	for run := range b.Runs {
+		if taking == 0 {
+			return nil
+		}
 		b.progress(fmt.Sprintf("%s %s, run %d of %d", b.workload.Name, c.name, run+1, b.Runs))
 		var before Sample
 		var err error
@@ -184,6 +210,7 @@ func (b *bench) contest(ctx context.Context, c testCase, floor measure, rivals [
 			s, err := r.measure(ctx)
 			if errors.Is(err, annals.ErrUnsupported) {
 				all[i] = nil
+				taking--
 				continue
 			}
 			if err != nil {
@@ -202,7 +229,7 @@ func (b *bench) contest(ctx context.Context, c testCase, floor measure, rivals [
 			before = after
 		}
 	}
-	if floor != nil {
+	if floor != nil && taking > 0 {
 		b.report.Measurements = append(b.report.Measurements, under.measurement())
 	}
 	for _, s := range all {

@@ -95,6 +95,36 @@ func (b *bench) driveSome(ctx context.Context, workers int, counts func(w int) b
 	return s, nil
 }
 
+// timed takes one step, and gives its rate a second.
+func timed(ctx context.Context, s step) (Sample, error) {
+	return timedEach(ctx, 0, 1, func() error { return nil }, s)
+}
+
+// timedEach takes so many steps one after the other, fewer if they take longer than the duration. Before each something
+// is done that is not timed.
+func timedEach(ctx context.Context, most time.Duration, steps int, before func() error, s step) (Sample, error) {
+	sample, spent := Sample{Latency: newLatency()}, time.Duration(0)
+	for i := 0; i < steps && (i == 0 || spent < most); i++ {
+		if err := before(); err != nil {
+			return Sample{}, err
+		}
+		begin := time.Now()
+		n, err := s(ctx)
+		took := time.Since(begin)
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return Sample{}, err
+		}
+		spent += took
+		sample.Done += int64(n)
+		sample.Latency.record(took)
+	}
+	sample.Value = float64(sample.Done) / spent.Seconds()
+	return sample, nil
+}
+
 // tally is what one worker did.
 type tally struct {
 	done, measured int64

@@ -16,8 +16,8 @@ import (
 // floorName is what results call the floor.
 const floorName = "floor"
 
-// floorBytes is the size of the floor's file. Its blocks are written with zeros before the measurement, as a good log
-// does, and it begins again at its start when it is full: nobody reads it.
+// floorBytes is the size of the floor's file for a second and more. Its blocks are written with zeros before the measurement, as a
+// good log does, and it begins again at its start when it is full: nobody reads it.
 const floorBytes = 64 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -27,6 +27,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // nothing and cannot be read. The first of a group writes for the others, so that a lone writer wakes nobody.
 type floorLog struct {
 	file vfs.File
+	size int64
 
 	// writing is held by whoever writes a group, over the write and the sync: that is what makes groups.
 	writing sync.Mutex
@@ -43,13 +44,13 @@ type floorGroup struct {
 	err    error // readable once done is closed
 }
 
-func openFloorLog(dir string) (*floorLog, error) {
+func openFloorLog(dir string, size int64) (*floorLog, error) {
 	f, err := vfs.OS{}.Create(filepath.Join(dir, "floor.log"))
 	if err != nil {
 		return nil, fmt.Errorf("workload: make the floor's log: %w", err)
 	}
 	zeros := make([]byte, 1<<20)
-	for off := int64(0); off < floorBytes && err == nil; off += int64(len(zeros)) {
+	for off := int64(0); off < size && err == nil; off += int64(len(zeros)) {
 		_, err = f.WriteAt(zeros, off)
 	}
 	if err == nil {
@@ -61,7 +62,7 @@ func openFloorLog(dir string) (*floorLog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("workload: prepare the floor's log: %w", errors.Join(err, f.Close()))
 	}
-	return &floorLog{file: f}, nil
+	return &floorLog{file: f, size: size}, nil
 }
 
 // append returns once the data of the events are durable.
@@ -97,7 +98,7 @@ func (l *floorLog) write(g *floorGroup) {
 	l.mu.Lock()
 	l.group = nil // whoever comes now waits for the next
 	l.mu.Unlock()
-	if l.off+int64(len(g.frames)) > floorBytes {
+	if l.off+int64(len(g.frames)) > l.size {
 		l.off = 0
 	}
 	if _, g.err = l.file.WriteAt(g.frames, l.off); g.err == nil {
@@ -115,7 +116,7 @@ func (l *floorLog) Close() error { return l.file.Close() }
 func (b *bench) appendFloor(writers, batch int) measure {
 	return func(ctx context.Context) (Sample, error) {
 		return b.inFreshDir("floor", func(dir string) (s Sample, err error) {
-			l, err := openFloorLog(dir)
+			l, err := openFloorLog(dir, b.floorSize())
 			if err != nil {
 				return Sample{}, err
 			}
@@ -134,5 +135,8 @@ func (b *bench) appendFloor(writers, batch int) measure {
 	}
 }
 
-// syncFloor measures bare fdatasyncs after a write of one frame's size.
-func (b *bench) syncFloor() measure { return b.appendFloor(1, 1) }
+// floorSize spares short measurements the zeros.
+func (b *bench) floorSize() int64 {
+	const mebibyte = 1 << 20
+	return min(max(int64(b.Duration.Seconds()*floorBytes), mebibyte), floorBytes) / mebibyte * mebibyte
+}

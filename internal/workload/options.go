@@ -47,6 +47,8 @@ const (
 	runsMax    = 1000
 	writersMax = 10_000
 	eventsMax  = 1_000_000_000
+	// subscribersMax is a goroutine each.
+	subscribersMax = 1_000_000
 	// eventsMin is so that every tag and every stream that is asked for exists.
 	eventsMin = 100
 )
@@ -110,8 +112,13 @@ func (o Options) check() error {
 			return fmt.Errorf("%w: %d readers: there are 1 to %d", ErrOptions, n, writersMax)
 		}
 	}
+	for _, n := range o.Subscribers {
+		if n < 0 || n > subscribersMax {
+			return fmt.Errorf("%w: %d subscribers: there are 0 to %d", ErrOptions, n, subscribersMax)
+		}
+	}
 	for _, n := range o.StreamEvents {
-		if n != 10 && n != 100 && n != 1000 {
+		if !isStreamLength(n) {
 			return fmt.Errorf("%w: streams of %d events: there are such of 10, 100 and 1000", ErrOptions, n)
 		}
 	}

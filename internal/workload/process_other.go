@@ -1,0 +1,7 @@
+//go:build !linux
+
+package workload
+
+func deviceBytesRead() (n int64, ok bool) { return 0, false }
+
+func residentBytes() (n int64, ok bool) { return 0, false }
