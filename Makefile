@@ -4,10 +4,10 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/.tools
 LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: help deps check test fmt lint vet race exact long bench
+.PHONY: help deps check test fmt lint vet race exact long bench compare bench-check
 
 help: ## print this help
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
 deps: ## install what the tests need: a C compiler for the race detector, curl, the Go modules
 	@missing=; command -v gcc >/dev/null || missing="gcc libc6-dev"; command -v curl >/dev/null || missing="$$missing curl"; \
@@ -45,5 +45,11 @@ test: deps vet lint exact race ## install what is needed and run everything; CI 
 long: ## many more crashes than `make test` has time for: about six minutes
 	go test -count=1 -timeout=60m ./store/engine/segment -run=TestALogSurvivesCrashesAtAnyMoment -histories=30000 -v
 
-bench: ## appends and replay of the embedded store, beside bare fdatasyncs of the same directory
-	go test ./store/disk -run='^$$' -bench=. -benchtime=3s -count=5
+bench: ## our figures beside the floors of this machine: about half an hour; see `go run ./cmd/annals bench --help`
+	go run ./cmd/annals bench -o table
+
+compare: ## the same beside other embedded stores, in the same run: about two hours; see `cd bench && go run . -h`
+	cd bench && go run .
+
+bench-check: ## build, vet and smoke-test the comparison, which is a module of its own
+	cd bench && go vet ./... && go test ./...

@@ -122,8 +122,9 @@ func TestStoresAreMeasuredBesideEachOther(t *testing.T) {
 		measured[m.Workload+m.Case][m.Target] = true
 	}
 	for name, targets := range measured {
-		if isCold := strings.Contains(name, "cold"); targets["memory"] == isCold {
-			t.Errorf("%s measured memory: %t; what is in memory is never cold", name, targets["memory"])
+		// What is in memory is never cold; but other tests of this process read the device meanwhile.
+		if !strings.Contains(name, "cold") && !(targets["memory"] && targets["disk"]) {
+			t.Errorf("%s measured %v, want both stores", name, targets)
 		}
 	}
 	var tables, encoded bytes.Buffer
@@ -159,10 +160,10 @@ type faulty struct {
 func (f faulty) now() bool { return f.calls.Add(1)%7 == 0 }
 
 func (f faulty) Append(ctx context.Context, events []annals.Event, conds ...annals.Condition) error {
-	switch wrong := f.now(); {
-	case f.loses && wrong:
+	switch {
+	case f.loses && f.now():
 		return nil
-	case f.doubles && wrong:
+	case f.doubles && f.now():
 		again := slices.Clone(events)
 		for i := range again {
 			again[i].ID = annals.NewID()
