@@ -39,7 +39,13 @@ func resize(b []byte, size int64) []byte {
 		clear(b[size:])
 		return b[:size]
 	}
-	return append(b, make([]byte, size-int64(len(b)))...)
+	if int(size) > cap(b) {
+		b = slices.Grow(b, max(int(size)-len(b), len(b))) // files grow by small steps
+	}
+	old := len(b)
+	b = b[:size]
+	clear(b[old:])
+	return b
 }
 
 func (f *memFile) own() {
