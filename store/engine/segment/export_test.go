@@ -122,3 +122,9 @@ func TableBytes(d *Dir) (counted, taken int64) {
 	}
 	return counted, taken
 }
+
+// EnvelopeVerifies tells whether an envelope at this offset of a segment is believed.
+func EnvelopeVerifies(b []byte, salt [16]byte, off int64) bool {
+	_, err := decodeEnvelope(b, salt, off, int64(len(b)))
+	return err == nil
+}

@@ -9,4 +9,8 @@ const (
 	powerStride = 1
 	// histories is how many are simulated, if the flag does not say.
 	histories = 4000
+	// flipBytes is of how large a log every bit is flipped, and flipOpens how many of them the store is opened with, if flags do
+	// not say.
+	flipBytes = 1 << 20
+	flipOpens = 50
 )
