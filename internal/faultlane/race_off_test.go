@@ -1,0 +1,5 @@
+//go:build !race
+
+package faultlane_test
+
+const underRace = false
