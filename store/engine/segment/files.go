@@ -2,6 +2,7 @@ package segment
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"sync"
@@ -15,6 +16,9 @@ type source struct {
 	d *Dir
 	s *segment
 }
+
+// errUnopened says nothing of what is in a file: it is there, and can perhaps be opened the next time.
+var errUnopened = errors.New("segment: a file cannot be opened")
 
 func (f source) ReadAt(b []byte, off int64) (int, error) {
 	file, err := f.d.borrow(f.s)
@@ -39,7 +43,10 @@ func (d *Dir) borrow(s *segment) (vfs.File, error) {
 		var err error
 		if f, err = d.fs.Open(d.join(s.name())); err != nil {
 			s.mu.Unlock()
-			return nil, err
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
+			return nil, fmt.Errorf("%w: %w", errUnopened, err)
 		}
 		s.file, opened = f, true
 	}

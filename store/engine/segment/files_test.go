@@ -299,3 +299,41 @@ func TestATableThatIsUsedStays(t *testing.T) {
 		t.Errorf("the table of the first segment was loaded %d times", again)
 	}
 }
+
+// A process that is out of file handles has lost nothing, and what could not be opened is not taken for damage later.
+func TestFilesThatCannotBeOpenedForAWhileAreReadLater(t *testing.T) {
+	t.Parallel()
+	mem, s := many(t, 200)
+	poor := false
+	disk := vfs.NewFaulty(mem, func(o vfs.Op) vfs.Fault {
+		if poor && o.Kind == vfs.OpOpen {
+			return vfs.Fault{Err: syscall.EMFILE}
+		}
+		return vfs.Fault{}
+	})
+	for how, o := range map[string]segment.Options{"to write": tiny(2), "to read": reading()} {
+		d := open(t, disk, o)
+		poor = true
+		unread := 0
+		for p := annals.Position(1); p <= s.pos; p++ {
+			if _, err := d.Record(t.Context(), p); err != nil {
+				unread++
+				if !errors.Is(err, syscall.EMFILE) || errors.Is(err, annals.ErrDataLoss) {
+					t.Fatalf("opened %s: the record at %d: got %v, want EMFILE and no loss", how, p, err)
+				}
+			}
+		}
+		var failed error
+		for _, err := range d.Frames(t.Context(), 1, false) {
+			failed = err
+		}
+		if unread == 0 || !errors.Is(failed, syscall.EMFILE) || errors.Is(failed, annals.ErrDataLoss) {
+			t.Errorf("opened %s: %d records could not be read, frames end with %v; want EMFILE for both", how, unread, failed)
+		}
+		poor = false
+		if err := holds(d, s.acked); err != nil {
+			t.Errorf("opened %s, with handles again: %v", how, err)
+		}
+		closing(t, d)
+	}
+}

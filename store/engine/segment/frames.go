@@ -94,6 +94,10 @@ func (r *reader) segment(ctx context.Context, v *view, last uint64) bool {
 			r.yield(nil, annals.ErrClosed)
 			return false
 		}
+		if errors.Is(err, errUnopened) {
+			r.yield(nil, err)
+			return false
+		}
 		if err != nil {
 			r.lose(v, end, at.first, err)
 			continue

@@ -213,8 +213,11 @@ func (d *Dir) readRecord(s *segment, at place, buf []byte) ([]byte, error) {
 }
 
 func recordLoss(s *segment, off int64, p annals.Position, reason error) error {
-	if errors.Is(reason, fs.ErrClosed) || errors.Is(reason, annals.ErrClosed) {
+	switch {
+	case errors.Is(reason, fs.ErrClosed), errors.Is(reason, annals.ErrClosed):
 		return annals.ErrClosed
+	case errors.Is(reason, errUnopened):
+		return reason
 	}
 	return &annals.DataLossError{File: s.name(), Offset: off, First: p, Last: p, Reason: reason.Error()}
 }

@@ -107,21 +107,27 @@ func (s *segment) loaded() *table {
 	return s.table
 }
 
-// load reads the footer of a sealed segment; if it is damaged the frames tell.
+// load reads the footer of a sealed segment; if it is damaged the frames tell. A file that cannot be opened just now, for want of
+// handles for instance, says nothing of what is in it.
 func (d *Dir) load(ctx context.Context, s *segment, e entry) (*table, error) {
 	s.loading.Lock()
 	defer s.loading.Unlock()
 	if t := s.loaded(); t != nil {
 		return t, nil
 	}
-	t, err := readFooter(source{d, s}, e)
+	f, err := d.borrow(s)
+	if err != nil {
+		return nil, err
+	}
+	defer s.giveBack()
+	t, err := readFooter(f, e)
 	pinned := false
-	if err != nil && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrClosed) || errors.Is(err, annals.ErrClosed)) {
+	if errors.Is(err, fs.ErrClosed) {
 		return nil, err
 	}
 	if err != nil {
 		d.log.WarnContext(ctx, "the footer of a segment is damaged; its frames are read instead", "file", s.name(), "error", err)
-		copied := &segment{entry: e, unlinked: s.unlinked}
+		copied := &segment{entry: e, unlinked: s.unlinked, file: f}
 		damage, err := d.survey(copied)
 		if err != nil {
 			return nil, err

@@ -36,7 +36,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 		return b[:n], nil
 	}
 	if err := w.fill(off, n); err != nil {
-		if w.patient && !errors.Is(err, fs.ErrClosed) {
+		if w.patient && !unrelated(err) {
 			err = fmt.Errorf("%w: %w", errUnreadable, err)
 		}
 		return nil, err
@@ -54,6 +54,9 @@ func (w *window) buffered(off int64) []byte {
 	}
 	return nil
 }
+
+// unrelated tells whether an error of reading has nothing to do with what is read.
+func unrelated(err error) bool { return errors.Is(err, fs.ErrClosed) || errors.Is(err, errUnopened) }
 
 // fill reads n bytes, and ahead. That what is ahead cannot be read is found out when it is wanted.
 func (w *window) fill(off int64, n int) error {
@@ -79,7 +82,7 @@ func (w *window) rest(off int64) ([]byte, error) {
 		return b, nil
 	}
 	if err := w.fill(off, 1); err != nil {
-		if !w.patient || errors.Is(err, fs.ErrClosed) {
+		if !w.patient || unrelated(err) {
 			return nil, err
 		}
 		w.buf = w.buf[:min(sectorBytes-off%sectorBytes, w.limit-off)]
