@@ -60,7 +60,7 @@ func killSomeTime(t *testing.T, c *child, l *faultlane.Ledger, rng *rand.Rand) (
 	}
 	for n := 0; c.out.Scan(); n++ {
 		opened = opened || c.out.Text() == "open"
-		enter(t, l, c.out.Text())
+		enter(t, l, c.out.Text(), "")
 		if n == lines {
 			c.kill(t, l)
 			return opened

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,6 +65,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	debug.SetGCPercent(400) // simulated disks are made and thrown away by the thousand
 	os.Exit(m.Run())
 }
 
@@ -119,21 +121,26 @@ func (c *child) kill(t *testing.T, l *faultlane.Ledger) {
 func (c *child) drain(t *testing.T, l *faultlane.Ledger) {
 	t.Helper()
 	for c.out.Scan() {
-		enter(t, l, c.out.Text())
+		enter(t, l, c.out.Text(), "")
 	}
 	if err := c.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Fatalf("the child was not killed: %v", err)
 	}
 }
 
-func enter(t *testing.T, l *faultlane.Ledger, line string) {
+// enter enters a line into the ledger. It counts 1 if somebody was refused for this reason.
+func enter(t *testing.T, l *faultlane.Ledger, line, reason string) int {
 	t.Helper()
 	if line == "open" {
-		return
+		return 0
 	}
 	if err := l.Line(line); err != nil {
 		t.Fatal(err)
 	}
+	if reason != "" && strings.HasPrefix(line, "refused ") && strings.Contains(line, reason) {
+		return 1
+	}
+	return 0
 }
 
 func openStore(t *testing.T, dir string) *disk.Store {

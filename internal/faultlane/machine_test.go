@@ -35,6 +35,9 @@ func pick[T any](r random, from ...T) T { return from[r.IntN(len(from))] }
 // errDead is what a machine says that is off.
 var errDead = errors.New("the machine is off")
 
+// background is the context of simulated machines, which end otherwise.
+var background = context.Background()
+
 const storeDir = "/data/store"
 
 // machine is the whole engine over a simulated disk. It starts no goroutine.
@@ -52,12 +55,11 @@ type plan struct {
 }
 
 func boot(fs vfs.FS, p plan) (*machine, error) {
-	ctx := context.Background()
-	d, err := segment.Open(ctx, fs, storeDir, segment.Options{SegmentBytes: p.segmentBytes, Random: p.random, Foreground: true})
+	d, err := segment.Open(background, fs, storeDir, segment.Options{SegmentBytes: p.segmentBytes, Random: p.random, Foreground: true})
 	if err != nil {
 		return nil, err
 	}
-	s, err := engine.Open(ctx, engine.Config{
+	s, err := engine.Open(background, engine.Config{
 		Journal: d, Records: d, Identity: d.Identity(), Clock: p.clock, Random: p.random,
 		FrameBytes: p.frameBytes, FrameEvents: p.frameEvents,
 	})
@@ -103,7 +105,7 @@ type tried struct {
 // accept is the append as a store says that it accepted it, which must be as the reference store would have.
 func (o *oracle) accept(a tried, got annals.Receipt) error {
 	o.now = got.Time
-	want, err := o.Append(context.Background(), a.events, a.conds...)
+	want, err := o.Append(background, a.events, a.conds...)
 	same := want.Time.Equal(got.Time)
 	got.Head, want.Head, got.Time, want.Time = 0, 0, time.Time{}, time.Time{} // up to where a store looked is its own affair
 	if err != nil || !same || got != want {
@@ -114,7 +116,7 @@ func (o *oracle) accept(a tried, got annals.Receipt) error {
 
 // refuse wants the reference store to refuse as the store did, for the same reasons.
 func (o *oracle) refuse(a tried, got error) error {
-	r, want := o.Append(context.Background(), a.events, a.conds...)
+	r, want := o.Append(background, a.events, a.conds...)
 	if want == nil || !sameRefusal(got, want) {
 		return fmt.Errorf("an append was answered %w; want %+v, %w", got, r, want)
 	}
@@ -165,7 +167,7 @@ func isInability(err error) bool {
 // all is everything that a store has.
 func all(s annals.Store, q annals.Query, opts ...annals.ReadOption) ([]annals.Recorded, error) {
 	var got []annals.Recorded
-	for e, err := range s.Read(context.Background(), q, opts...) {
+	for e, err := range s.Read(background, q, opts...) {
 		if err != nil {
 			return got, err
 		}
@@ -177,7 +179,7 @@ func all(s annals.Store, q annals.Query, opts ...annals.ReadOption) ([]annals.Re
 // followed is what a subscription yields until it has caught up.
 func followed(s annals.Store, q annals.Query, after annals.Position) ([]annals.Recorded, error) {
 	var got []annals.Recorded
-	for u, err := range s.Subscribe(context.Background(), q, after) {
+	for u, err := range s.Subscribe(background, q, after) {
 		if err != nil {
 			return got, err
 		}

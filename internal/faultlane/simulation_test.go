@@ -1,7 +1,6 @@
 package faultlane_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,33 +31,17 @@ var sometimes = []string{
 // world is one store on one simulated disk that lives through many machines, and what it must hold.
 type world struct {
 	vocabulary
-	seed  uint64
-	disk  *vfs.Mem
-	plan  plan
-	now   time.Time
-	model *oracle
-	log   []annals.Recorded // the model's
-	count map[string]int
-	trace func(format string, args ...any)
-
-	past []remembered
-	// open is the append of which nobody knows, until the next machine.
-	open *tried
-	life int
-	// Of this life: whether an operation failed, whether one that reads did, whether the disk is full, was full.
-	failed, unread, full, refused bool
-	dead                          bool // the machine is
-	interrupted                   int  // openings in a row
-}
-
-type remembered struct {
-	tried
-	life    int
-	unknown bool // when it was answered first
+	*witness
+	disk *vfs.Mem
+	plan plan
+	now  time.Time
+	// Of this life: whether the disk is full, or was, and whether the machine is dead.
+	full, refused, dead bool
+	interrupted         int // openings in a row
 }
 
 func simulate(seed uint64, count map[string]int, trace func(string, ...any)) error {
-	w := &world{vocabulary: vocabulary{seeded(seed, 10)}, seed: seed, disk: vfs.NewMem(), model: newOracle(), now: epoch, count: count, trace: trace}
+	w := &world{vocabulary: vocabulary{seeded(seed, 10)}, witness: newWitness(count, trace), disk: vfs.NewMem(), now: epoch}
 	if !w.chance(10) {
 		w.disk = reserved().Kill()
 	}
@@ -66,9 +49,10 @@ func simulate(seed uint64, count map[string]int, trace func(string, ...any)) err
 		segmentBytes: pick[int64](w.random, 8<<10, 8<<10, 16<<10, 64<<10), frameBytes: pick(w.random, 0, 2000), frameEvents: pick(w.random, 0, 3),
 		clock: w.clock, random: seeded(seed, 11),
 	}
-	for w.life = range 7 {
+	for life := range 7 {
+		w.begin(life)
 		if err := w.live(); err != nil {
-			return fmt.Errorf("life %d: %w", w.life, err)
+			return fmt.Errorf("life %d: %w", life, err)
 		}
 	}
 	return w.end()
@@ -117,7 +101,7 @@ func (w *world) live() error {
 
 // weather is a disk that may fail, fill up, and stop for good. Over is what is left in the end.
 func (w *world) weather(mem *vfs.Mem) (fs *vfs.Faulty, over func() *vfs.Mem) {
-	w.failed, w.unread, w.full, w.refused, w.dead = false, false, false, false, false
+	w.full, w.refused, w.dead = false, false, false
 	dies, fails, fills, frees := 1<<30, 0, 0, 0
 	switch {
 	case w.interrupted > 0 && w.interrupted < 3 && w.chance(60):
@@ -245,110 +229,17 @@ func (w *world) run(fs *vfs.Faulty) error {
 	return nil
 }
 
-// errUnread ends a life in which the disk does not let the log be compared: it may have the append of which nobody knows.
-var errUnread = errors.New("the log cannot be read")
-
-// recovered wants the log to be the one that was acknowledged, and at most the append of which nobody knew.
-func (w *world) recovered(m *machine) error {
-	r := m.dir.Recovered()
-	w.trace("recovered %+v", r)
-	for _, loss := range r.Damage {
-		if !w.unread || loss.First != 0 {
-			return fmt.Errorf("damage after crashes only: %w", loss)
-		}
-	}
-	if r.Clean {
-		w.count["opened clean"]++
-	}
-	if r.CutBytes > 0 {
-		w.count["torn tail cut"]++
-		if r.QuarantineFile != "" {
-			w.count["quarantine kept"]++
-		}
-	}
-	got, err := all(m, annals.All())
-	if err != nil {
-		if err := w.unable("reading", err); err != nil {
-			return err
-		}
-		return errUnread
-	}
-	if w.open != nil {
-		if len(got) > len(w.log) && len(got) == len(w.log)+len(w.open.events) {
-			receipt := receiptOf(got[len(w.log):])
-			if err := w.accept(*w.open, receipt, true); err != nil {
-				return fmt.Errorf("of the append nobody knew of: %w", err)
-			}
-			w.count["unacknowledged tail kept"]++
-		} else {
-			w.past = append(w.past, remembered{*w.open, w.life, true})
-			w.count["unacknowledged tail gone"]++
-		}
-		w.open = nil
-	}
-	return differ("the log after recovery", got, w.log)
-}
-
-// receiptOf is what the append of these events would have been told.
-func receiptOf(es []annals.Recorded) annals.Receipt {
-	r := annals.Receipt{First: es[0].Position, Last: es[len(es)-1].Position, Revision: annals.NoRevision, Time: es[0].Time}
-	for _, e := range es {
-		if e.Stream != "" {
-			r.Revision = e.Revision
-		}
-	}
-	return r
-}
-
-// unable is an error unless the disk explains it.
-func (w *world) unable(what string, err error) error {
-	if w.failed && isInability(err) {
-		w.count["read failed"]++
-		return nil
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
 func (w *world) operate(m *machine) error {
 	switch n := w.IntN(100); {
 	case n < 65:
 		return w.append(m)
 	case n < 85:
-		return w.read(m)
+		return w.reads(m, w.query(), w.chance(30))
 	case n < 92:
-		q, after := w.query(), annals.Position(w.IntN(len(w.log)+1))
-		got, err := followed(m, q, after)
-		if err != nil {
-			return w.unable("subscribing", err)
-		}
-		w.count["subscription"]++
-		return differ(fmt.Sprintf("a subscription to %s after %d", q, after), got, matching(w.log[after:], q))
+		return w.follows(m, w.query(), annals.Position(w.IntN(len(w.log)+1)))
 	default:
-		head, err := m.Head(context.Background())
-		if err != nil || int(head) != len(w.log) {
-			return fmt.Errorf("the head is %d, %w; want %d", head, err, len(w.log))
-		}
-		return nil
+		return w.heads(m)
 	}
-}
-
-func (w *world) read(m *machine) error {
-	q := w.query()
-	var opts []annals.ReadOption
-	backwards := w.chance(30)
-	if backwards {
-		opts = append(opts, annals.Backwards())
-	}
-	got, err := all(m, q, opts...)
-	if err != nil {
-		return w.unable("reading", err)
-	}
-	w.count["read"]++
-	want := matching(w.log, q)
-	if backwards {
-		slices.Reverse(want)
-	}
-	return differ(fmt.Sprintf("%s, backwards %v", q, backwards), got, want)
 }
 
 // next is an append: a new one, or one that was tried before, whole or changed.
@@ -374,81 +265,17 @@ func (w *world) next() (a tried, again *remembered) {
 
 func (w *world) append(m *machine) error {
 	a, again := w.next()
-	receipt, err := m.Append(context.Background(), a.events, a.conds...)
-	w.trace("append of %d, again %v: %+v, %v", len(a.events), again != nil, receipt, err)
-	switch {
-	case err == nil:
-		if receipt.Duplicate && again != nil {
-			w.count["duplicate"]++
-			if again.life < w.life {
-				w.count["duplicate after crash"]++
-			}
-			if again.unknown {
-				w.count["duplicate of an unknown outcome"]++
-			}
-		}
-		if w.count["full"] > 0 && !receipt.Duplicate && w.refused && !w.full {
-			w.count["appended after full"]++
-		}
-		return w.accept(a, receipt, false)
-	case isRefusal(err):
-		w.count[refusalOf(err)]++
-		if w.life > 0 && errors.Is(err, annals.ErrConflict) {
-			w.count["conflict after crash"]++
-		}
-		return w.model.refuse(a, err)
-	case !w.failed:
-		return fmt.Errorf("an append was answered %w, and no operation failed", err)
-	case errors.Is(err, annals.ErrUnknownOutcome):
-		if w.open != nil {
-			return fmt.Errorf("two appends in a life have no known outcome: %w", err)
-		}
-		w.open = &a
-		w.count["unknown outcome"]++
-	case !isInability(err):
-		return fmt.Errorf("an append was answered %w", err)
-	case errors.Is(err, annals.ErrFull):
-		w.count["full"]++
-	case errors.Is(err, annals.ErrReadOnly):
-		w.count["stopped"]++
-	case errors.Is(err, annals.ErrNotWritten):
-		w.count["not written"]++
+	receipt, err := m.Append(background, a.events, a.conds...)
+	if err == nil && !receipt.Duplicate && w.refused && !w.full {
+		w.count["appended after full"]++
 	}
-	return nil
-}
-
-func refusalOf(err error) string {
-	switch {
-	case errors.Is(err, annals.ErrConflict):
-		return "conflict"
-	case errors.Is(err, annals.ErrIDReused):
-		return "id reused"
-	case errors.Is(err, annals.ErrPartialDuplicate):
-		return "partial duplicate"
-	}
-	return "refused"
-}
-
-// accept enters an append into the model.
-func (w *world) accept(a tried, receipt annals.Receipt, unknown bool) error {
-	if err := w.model.accept(a, receipt); err != nil {
-		return err
-	}
-	if !receipt.Duplicate {
-		w.past = append(w.past, remembered{a, w.life, unknown})
-		added, err := all(w.model, annals.All(), annals.After(annals.Position(len(w.log))))
-		if err != nil {
-			return err
-		}
-		w.log = append(w.log, added...)
-	}
-	return nil
+	return w.answered(a, again, receipt, err)
 }
 
 // end boots on what is left, with a disk that works, and looks at everything; then again, after a power cut.
 func (w *world) end() error {
 	for _, what := range []string{"at last", "once more"} {
-		w.failed = false
+		w.begin(w.life + 1)
 		m, err := boot(w.disk, w.plan)
 		if err != nil {
 			return fmt.Errorf("%s: opening: %w", what, err)
@@ -458,36 +285,6 @@ func (w *world) end() error {
 		}
 		m.fail()
 		w.disk = w.remains(w.disk)
-	}
-	return nil
-}
-
-// everything asks for all names, verifies all bytes, and appends.
-func (w *world) everything(m *machine) error {
-	for _, q := range []annals.Query{
-		annals.Stream("s-1"), annals.Stream("s-2"), annals.Stream("r-1"), annals.Category("s"), annals.Types("A"), annals.Types("B"),
-		annals.Types("C"), annals.Tags("k:1"), annals.Tags("k:2"), annals.Tags("l:1"), annals.Tags("k:1", "l:1"),
-	} {
-		got, err := all(m, q)
-		if err = errors.Join(err, differ(q.String(), got, matching(w.log, q))); err != nil {
-			return err
-		}
-	}
-	report, err := m.dir.Verify(context.Background())
-	if err != nil || len(report.Damage) > 0 {
-		return fmt.Errorf("it does not verify: %v, %w", report.Damage, err)
-	}
-	for _, r := range w.past[max(0, len(w.past)-10):] {
-		receipt, err := m.Append(context.Background(), r.events, r.conds...)
-		switch {
-		case err == nil:
-			err = w.accept(r.tried, receipt, false)
-		case isRefusal(err):
-			err = w.model.refuse(r.tried, err)
-		}
-		if err != nil {
-			return fmt.Errorf("sent again: %w", err)
-		}
 	}
 	return nil
 }
