@@ -75,15 +75,6 @@ func (m *machine) shut() error { return errors.Join(m.Close(), m.dir.Close()) }
 // fail ends the machine as one whose power is gone: nothing more reaches the disk.
 func (m *machine) fail() { _ = m.Close() } // touches no file
 
-// faults are how operations fail.
-var faults = map[string]vfs.Fault{
-	"EIO":                       {Err: syscall.EIO},
-	"EIO, kept if it is a sync": {Err: syscall.EIO, Kept: true},
-	"short write":               {Err: syscall.EIO, Written: 700},
-	"ENOSPC":                    {Err: vfs.ErrNoSpace, Written: 100},
-	"EMFILE":                    {Err: syscall.EMFILE},
-}
-
 // oracle is the reference store, and the time of the events that it is to record next.
 type oracle struct {
 	*memory.Store

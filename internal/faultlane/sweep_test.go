@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -217,18 +219,18 @@ func tear(fs vfs.FS) error {
 	if err != nil {
 		return err
 	}
-	for i := len(list) - 1; i >= 0; i-- {
-		f, err := fs.OpenReadWrite(storeDir + "/" + list[i])
+	for _, name := range slices.Backward(list) {
+		if !strings.HasSuffix(name, ".seg") {
+			continue
+		}
+		f, err := fs.OpenReadWrite(storeDir + "/" + name)
 		if err != nil {
 			return err
 		}
 		b := make([]byte, 64<<10)
 		n, _ := f.ReadAt(b, 0) // up to the end
-		at := n
-		for at > 0 && b[at-1] == 0 {
-			at--
-		}
-		if len(list[i]) > 4 && list[i][len(list[i])-4:] == ".seg" && at > 4096 && n-at > 200 {
+		at := len(bytes.TrimRight(b[:n], "\x00"))
+		if at > 4096 && n-at > 200 {
 			_, err = f.WriteAt([]byte("ANNLENV1 a part of a frame"), int64(at+8-at%8))
 			return errors.Join(err, f.Close())
 		}
