@@ -26,7 +26,7 @@ func count(name string, short, race int, usage string) *int {
 	return flag.Int(name, short, usage)
 }
 
-var seedFlag = flag.Uint64("seed", 0, "begin with this seed; the lanes that have seeds run this one only")
+var seedFlag = flag.Uint64("seed", 0, "the seed of what is random; the simulation and the metamorphic lane run this one only, and tell more")
 
 // report prints the one line of a lane. `make long` looks for it.
 func report(t *testing.T, lane, format string, args ...any) {
