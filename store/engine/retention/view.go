@@ -6,7 +6,7 @@ import (
 	"github.com/annalsdb/annals"
 )
 
-// View is what can be read at one head and one moment. It belongs to one goroutine.
+// View is what can be read at one head and one moment. It belongs to one goroutine. A nil View hides nothing.
 type View struct {
 	table *Table
 	head  annals.Position
@@ -23,8 +23,11 @@ type View struct {
 }
 
 // At is what can be read when head is the head and now the time, which must not be earlier than the last event's. Next is
-// asked about streams that have, or had, a MaxCount, once for each.
+// asked about streams that have, or had, a MaxCount, once for each. It is nil if the table is empty.
 func (t *Table) At(head annals.Position, now time.Time, next Next) *View {
+	if t.size.Load() == 0 {
+		return nil
+	}
 	return &View{table: t, head: head, now: now, next: next}
 }
 
@@ -48,7 +51,7 @@ func (e Edge) Hides(p annals.Position, r annals.Revision, accepted time.Time) bo
 
 // Edge is where the readable part of a stream begins; ok is false if all of it can be read. Its errors are those of Next.
 func (v *View) Edge(stream string) (e Edge, ok bool, err error) {
-	if v.table.size.Load() == 0 || stream == "" {
+	if v == nil || stream == "" {
 		return Edge{}, false, nil
 	}
 	if v.asked && v.stream == stream {
@@ -107,7 +110,7 @@ func (v *View) Hides(r *annals.Recorded) (bool, error) {
 // Tombstoned is the first stream among those of the events that has ended; ok is false if none has. With changes it asks about
 // retention events alone, and the streams that they speak of: those are refused only after their ids were looked up.
 func (v *View) Tombstoned(events []annals.Event, changes bool) (stream string, ok bool) {
-	if v.table.size.Load() == 0 {
+	if v == nil {
 		return "", false
 	}
 	for i := range events {
@@ -124,6 +127,9 @@ func (v *View) Tombstoned(events []annals.Event, changes bool) (stream string, o
 
 // Keep is what was set last for a stream.
 func (v *View) Keep(stream string) annals.Retention {
+	if v == nil {
+		return annals.Retention{}
+	}
 	if state := v.table.of(stream, v.head); state != nil {
 		return state.keep
 	}
@@ -147,4 +153,12 @@ func (v *View) State(stream string, last *annals.Recorded) (annals.StreamState, 
 		return annals.StreamDeleted, nil
 	}
 	return annals.StreamEmpty, nil
+}
+
+// Now is the time at which v looks; zero for a nil View, for which time is of no account.
+func (v *View) Now() time.Time {
+	if v == nil {
+		return time.Time{}
+	}
+	return v.now
 }
