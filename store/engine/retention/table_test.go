@@ -53,11 +53,11 @@ func (h *history) next(stream string, upto annals.Position) (annals.Revision, er
 func (h *history) head() annals.Position { return annals.Position(len(h.log)) }
 
 // apply tells the table of an event.
-func apply(t testing.TB, table *retention.Table, e *annals.Recorded) {
-	t.Helper()
+func apply(tb testing.TB, table *retention.Table, e *annals.Recorded) {
+	tb.Helper()
 	change, ok, err := annals.RetentionChangeOf(e.Event)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if ok {
 		table.Apply(change, e.Position, e.Time)
