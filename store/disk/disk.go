@@ -68,6 +68,8 @@ var (
 	_ annals.Store       = (*Store)(nil)
 	_ annals.Limiter     = (*Store)(nil)
 	_ annals.SystemStore = (*Store)(nil)
+	_ annals.Retainer    = (*Store)(nil)
+	_ annals.Tracker     = (*Store)(nil)
 )
 
 // Open opens the store in dir, or makes it if dir does not exist or is empty. It fails with [ErrLocked],

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
@@ -59,8 +61,15 @@ func (s *Store) attempt(ctx context.Context, r *request) verdict {
 func (s *Store) phase1(ctx context.Context, r *request) (verdict, bool) {
 	view := s.index.View()
 	defer view.Release()
-	e := evaluation{store: s, view: view, ctx: ctx}
+	e := evaluation{store: s, view: view, ctx: ctx, seen: s.seen(ctx, view.Head())}
+	r.now = e.seen.Now()
+	if stream, ended := e.seen.Tombstoned(r.events, false); ended {
+		return verdict{err: &annals.TombstonedError{Stream: stream}}, true
+	}
 	receipt, known, err := e.known(r)
+	if err == nil && !known {
+		err = e.checkChanges(r)
+	}
 	if err == nil && !known {
 		err = e.check(r)
 	}
@@ -87,6 +96,11 @@ type request struct {
 	makes  []bool // for which events the id was made here; nil if for none
 	keys   []index.Keys
 	conds  []condition
+	given  []annals.Condition // the same, as they were given
+	notes  int                // how many events at the end are the store's own
+	// changes are what the events do to retention.
+	changes []change
+	now     time.Time // when phase 1 looked; zero if time played no part
 
 	records []byte // the encoded events, without place, back to back
 	ends    []int  // where each record ends
@@ -150,8 +164,17 @@ func (r *request) givenID(i int) annals.ID {
 // prepare makes the request. It shares memory with the caller's events, which only the caller's goroutine looks at.
 func (s *Store) prepare(events []annals.Event, conds []annals.Condition) (*request, error) {
 	hasher := s.index.Hasher()
+	changes, err := changesOf(events)
+	if err != nil {
+		return nil, err
+	}
+	notes := annals.TrackedEvents(conds)
+	if notes != nil {
+		events = slices.Concat(events, notes)
+	}
 	r := newRequest(events)
 	r.conds = newConditions(hasher, conds)
+	r.given, r.notes, r.changes = slices.Clone(conds), len(notes), changes
 	terms := r.one.terms[:0]
 	if most := index.KeysMost(events); most > cap(terms) {
 		terms = make([]index.Term, 0, most)
@@ -238,9 +261,13 @@ func (r *request) record(i int) []byte {
 // receipt says where r went.
 func (r *request) receipt(h *frame.Header) annals.Receipt {
 	receipt := annals.Receipt{First: annals.Position(r.first), Revision: annals.NoRevision, Time: h.Time}
-	receipt.Last = receipt.First + annals.Position(len(r.events)) - 1
-	receipt.Head = receipt.Last
-	for i := range r.keys {
+	given := len(r.events) - r.notes
+	receipt.Last = receipt.First + annals.Position(given) - 1
+	receipt.Head = receipt.Last + annals.Position(r.notes)
+	if given == 0 {
+		receipt.First, receipt.Last = 0, 0
+	}
+	for i := range r.keys[:given] {
 		if revision := r.keys[i].Revision; revision != annals.NoRevision {
 			receipt.Revision = revision
 		}

@@ -48,7 +48,7 @@ func (s *Store) pack(batch []*request) (p pending, again []*request) {
 	memory := s.index.Memory()
 	for _, r := range batch {
 		switch {
-		case r.affectedSince(memory):
+		case r.affectedSince(memory) || s.retained.Affects(r.events, r.given, annals.Position(r.checked)):
 			again = append(again, r)
 		case q.delta.affects(r):
 			p.parked = append(p.parked, r)
@@ -63,7 +63,7 @@ func (s *Store) pack(batch []*request) (p pending, again []*request) {
 	}
 	b := frame.NewBuilder(frame.Header{
 		Store: s.identity.Store, Incarnation: s.identity.Incarnation, Epoch: q.end.epoch, Seq: q.end.ref.Seq + 1,
-		FirstPosition: annals.Position(head + 1), Time: s.now(), PrevHash: q.end.ref.Hash,
+		FirstPosition: annals.Position(head + 1), Time: s.now(p.staged), PrevHash: q.end.ref.Hash,
 	}, q.buf)
 	for _, r := range p.staged {
 		for i := range r.events {
@@ -78,9 +78,15 @@ func (s *Store) pack(batch []*request) (p pending, again []*request) {
 	return p, again
 }
 
-// now is the time of the next frame.
-func (s *Store) now() time.Time {
+// now is the time of the next frame. It is no earlier than when its appends were found to be allowed: what was too old
+// then is too old at their place.
+func (s *Store) now(batch []*request) time.Time {
 	t := s.clock().UTC().Round(0)
+	for _, r := range batch {
+		if t.Before(r.now) {
+			t = r.now
+		}
+	}
 	if last := s.sequencer.end.time; t.Before(last) {
 		return last
 	}
@@ -127,7 +133,11 @@ func (s *Store) publish(p pending) {
 	q := &s.sequencer
 	for _, r := range p.staged {
 		s.index.Add(r.keys, r.first)
+		for _, c := range r.changes {
+			s.retained.Apply(c.RetentionChange, annals.Position(r.first)+annals.Position(c.event), p.header.Time)
+		}
 	}
+	s.lastTime.Store(p.header.Time.UnixNano())
 	s.index.Advance(&p.header)
 	s.live.Publish(&p.header, p.bytes)
 	q.end.ref, q.end.time, q.end.written = p.header.Ref(), p.header.Time, p.header.Epoch

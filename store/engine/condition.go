@@ -19,9 +19,12 @@ func newConditions(h index.Hasher, conds []annals.Condition) []condition {
 	made := make([]condition, len(conds))
 	for i, c := range conds {
 		made[i].Condition = c
-		if c.Kind() == annals.KindNoneSince {
+		switch c.Kind() {
+		case annals.KindNoneSince:
 			made[i].plan = h.Plan(c.Query())
-		} else {
+		case annals.KindTracking:
+			made[i].stream = h.Stream(annals.TrackingStream(c.Source()))
+		default:
 			made[i].stream = h.Stream(c.Stream())
 		}
 	}
@@ -31,7 +34,7 @@ func newConditions(h index.Hasher, conds []annals.Condition) []condition {
 // affectedSince reports whether an event after a position may change what was found before.
 func (c *condition) affectedSince(m index.Memory, after uint64) bool {
 	switch c.Kind() {
-	case annals.KindStreamAt, annals.KindNoStream, annals.KindStreamIn:
+	case annals.KindStreamAt, annals.KindNoStream, annals.KindStreamIn, annals.KindTracking:
 		return m.HasTerm(c.stream, after)
 	case annals.KindNoneSince:
 		return m.Any(&c.plan, max(after, uint64(c.After())))
@@ -43,6 +46,9 @@ func (c *condition) affectedSince(m index.Memory, after uint64) bool {
 // affectedByFrame is the same for the events of the frame that is being packed.
 func (c *condition) affectedByFrame(d *delta) bool {
 	switch c.Kind() {
+	case annals.KindTracking:
+		_, touched := d.revisions[annals.TrackingStream(c.Source())]
+		return touched
 	case annals.KindStreamAt, annals.KindNoStream, annals.KindStreamIn:
 		_, touched := d.revisions[c.Stream()]
 		return touched

@@ -75,6 +75,7 @@ func (c Config) complete() (Config, error) {
 	if c.Limits == (annals.Limits{}) {
 		c.Limits = formatLimits(frameBytesMax(c.Journal))
 	}
+	c.Limits.Retention, c.Limits.Tracking = true, true
 	if err := checkLimits(c.Limits); err != nil {
 		return Config{}, err
 	}
@@ -101,9 +102,6 @@ func (c Config) complete() (Config, error) {
 // checkLimits refuses limits under which events would be accepted that a record has no room for, or that would not be
 // honoured.
 func checkLimits(l annals.Limits) error {
-	if l.Retention || l.Tracking {
-		return errors.New("engine: Limits.Retention and Limits.Tracking are not supported yet")
-	}
 	most := annals.Limits{
 		EventBytes: 16 << 20, AppendBytes: 64 << 20, AppendEvents: 100_000,
 		TypeBytes: 32 << 10, StreamBytes: 32 << 10, TagBytes: 32 << 10, EventTags: 255,

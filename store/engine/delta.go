@@ -3,6 +3,7 @@ package engine
 import (
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/index"
+	"github.com/annalsdb/annals/store/engine/retention"
 )
 
 // delta is the events of the frame that is being packed, with exact keys. It is private to the sequencer, and indexed only as
@@ -13,7 +14,9 @@ type delta struct {
 	staged    []*request
 	revisions map[string]annals.Revision // the last of each stream that the frame touches
 
-	ids     index.Set   // of all events
+	ids       index.Set // of all events
+	retention retention.Staged
+
 	index   index.Delta // of the first indexed requests
 	indexed int
 }
@@ -33,6 +36,7 @@ func (d *delta) reset(first uint64) {
 
 // forget lets go of the events: their data is the callers'.
 func (d *delta) forget() {
+	d.retention.Forget()
 	if d.count > deltaEventsMax {
 		*d = delta{}
 		return
@@ -52,6 +56,9 @@ func (d *delta) stage(r *request, m index.Memory) {
 	for i := range r.keys {
 		r.keys[i].Revision = d.next(r, i, m)
 		d.ids.Add(r.keys[i].Identity())
+	}
+	for _, c := range r.changes {
+		d.retention.Add(c.RetentionChange)
 	}
 	d.staged = append(d.staged, r)
 	d.count += len(r.events)
@@ -79,6 +86,9 @@ func (d *delta) next(r *request, i int, m index.Memory) annals.Revision {
 func (d *delta) affects(r *request) bool {
 	if d.count == 0 {
 		return false
+	}
+	if d.retention.Affects(r.events, r.given) {
+		return true
 	}
 	for i := range r.events {
 		if !r.made(i) && d.ids.Has(r.keys[i].Identity()) {

@@ -14,6 +14,7 @@ import (
 	"github.com/annalsdb/annals/store/engine/index"
 	"github.com/annalsdb/annals/store/engine/journal"
 	"github.com/annalsdb/annals/store/engine/live"
+	"github.com/annalsdb/annals/store/engine/retention"
 )
 
 // Store is an [annals.Store] over a journal. Make one with [Open]. It may be used concurrently.
@@ -28,6 +29,8 @@ type Store struct {
 	config   Config
 	index    *index.Index
 	live     *live.Hub
+	retained retention.Table
+	lastTime atomic.Int64 // of the last event, in nanoseconds since 1970
 
 	closeIndex sync.Once
 
@@ -46,6 +49,8 @@ var (
 	_ annals.Limiter     = (*Store)(nil)
 	_ annals.Scanner     = (*Store)(nil)
 	_ annals.SystemStore = (*Store)(nil)
+	_ annals.Retainer    = (*Store)(nil)
+	_ annals.Tracker     = (*Store)(nil)
 )
 
 // Open reads the frames of the journal that the index does not know yet, and serves it. If frames are damaged, what they

@@ -6,12 +6,14 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/index"
+	"github.com/annalsdb/annals/store/engine/retention"
 )
 
 // evaluation is phase 1: ids and conditions on the state at one visible head.
 type evaluation struct {
 	store *Store
 	view  index.View
+	seen  *retention.View
 	ctx   context.Context //nolint:containedctx // it lives for one call
 }
 
@@ -26,7 +28,7 @@ func (v *evaluation) known(r *request) (receipt annals.Receipt, known bool, err 
 	receipt = annals.Receipt{Head: annals.Position(v.view.Head()), Revision: annals.NoRevision, Duplicate: true}
 	var have, lack, reused []annals.ID
 	differs := false
-	for i := range r.events {
+	for i := range r.events[:len(r.events)-r.notes] {
 		e := &r.events[i]
 		stored, found, err := v.lookUp(r, i)
 		if err != nil {
@@ -75,7 +77,11 @@ func (v *evaluation) lookUp(r *request, i int) (stored annals.Recorded, found bo
 	p, err := v.view.FindID(&r.keys[i], func(p uint64) (bool, error) {
 		candidate, err := v.store.records.Record(v.ctx, annals.Position(p))
 		stored = candidate.Recorded
-		return stored.ID == e.ID && stored.Stream == e.Stream, err
+		if err != nil || stored.ID != e.ID || stored.Stream != e.Stream {
+			return false, err
+		}
+		hidden, err := v.seen.Hides(&stored)
+		return !hidden, err
 	})
 	return stored, p > 0, err
 }
@@ -112,23 +118,25 @@ func (v *evaluation) condition(c *condition) (annals.Failure, bool, error) {
 		err := v.matches(c, &f)
 		return f, f.Positions != nil, err
 	}
+	if c.Kind() == annals.KindTracking {
+		return v.tracking(c, f)
+	}
 	last, at, err := v.view.LastRevision(c.Stream(), c.stream, v.view.Head(), v.record)
 	if err != nil {
 		return f, false, err
 	}
-	exists := at > 0
-	f.Actual, f.State = last, annals.StreamNone
-	if exists {
-		f.State = annals.StreamLive
+	f.Actual = last
+	if f.State, err = v.state(c.Stream(), at); err != nil {
+		return f, false, err
 	}
 	switch c.Kind() {
 	case annals.KindStreamAt:
-		if exists && last == c.Revision() {
+		if at > 0 && last == c.Revision() {
 			return f, false, nil
 		}
 		return f, true, v.following(c, c.Revision()+1, &f)
 	case annals.KindNoStream:
-		if !exists {
+		if f.State != annals.StreamLive {
 			return f, false, nil
 		}
 		return f, true, v.following(c, 0, &f)
@@ -138,8 +146,21 @@ func (v *evaluation) condition(c *condition) (annals.Failure, bool, error) {
 		}
 		return f, true, v.following(c, 0, &f)
 	default: // KindStreamExists; CheckAppend lets no other pass
-		return f, !exists, nil
+		return f, f.State != annals.StreamLive, nil
 	}
+}
+
+// tracking tells whether the position of a source is too high, and what holds it.
+func (v *evaluation) tracking(c *condition, f annals.Failure) (annals.Failure, bool, error) {
+	at, stored, err := v.tracked(c.Source(), c.stream)
+	if err != nil || stored < c.After() {
+		return f, false, err
+	}
+	f.Tracked, f.Positions = stored, []annals.Position{at.Position}
+	if c.WantsEvents() {
+		f.Events = []annals.Recorded{at}
+	}
+	return f, true, nil
 }
 
 // matches notes the first events in the way of NoneSince.
@@ -151,7 +172,7 @@ func (v *evaluation) matches(c *condition, f *annals.Failure) error {
 // following notes the first of a stream's events from a revision on.
 func (v *evaluation) following(c *condition, from annals.Revision, f *annals.Failure) error {
 	stream := c.Stream()
-	first, _, err := v.view.FindRevision(stream, c.stream, from, v.view.Head(), v.record)
+	first, _, err := v.readable(stream, from)
 	if first == 0 || err != nil {
 		return err
 	}
@@ -169,6 +190,12 @@ func (v *evaluation) note(plan *index.Plan, in index.Range, c *condition, f *ann
 				return err
 			}
 			if !match(&r.Recorded) {
+				continue
+			}
+			if hidden, err := v.seen.Hides(&r.Recorded); hidden || err != nil {
+				if err != nil {
+					return err
+				}
 				continue
 			}
 			f.Positions = append(f.Positions, annals.Position(p))
@@ -217,7 +244,7 @@ func (v *evaluation) findBases(r *request) error {
 
 // rejection gives an error of phase 1 the form in which Append reports it: failures to read are outcomes.
 func (s *Store) rejection(ctx context.Context, err error) error {
-	for _, verdict := range []error{annals.ErrIDReused, annals.ErrPartialDuplicate, annals.ErrConflict, annals.ErrAhead} {
+	for _, verdict := range []error{annals.ErrIDReused, annals.ErrPartialDuplicate, annals.ErrStreamTombstoned, annals.ErrConflict, annals.ErrAhead} {
 		if errors.Is(err, verdict) {
 			return err
 		}

@@ -25,6 +25,10 @@ func (s *Store) load(ctx context.Context) error {
 	if err := s.trust(ctx); err != nil {
 		return err
 	}
+	if err := s.loadRetention(ctx); err != nil {
+		return err
+	}
+	s.lastTime.Store(s.sequencer.end.time.UnixNano())
 	_, err = s.follow(ctx, [32]byte{})
 	return err
 }
@@ -173,6 +177,7 @@ func (r *follower) frame(ctx context.Context, f []byte) error {
 		return fmt.Errorf("%w: %w", errNonsense, err)
 	}
 	r.store.index.Add(r.keys, uint64(h.FirstPosition))
+	r.store.lastTime.Store(h.Time.UnixNano())
 	r.store.index.Advance(&h)
 	r.store.live.Publish(&h, f)
 	r.found = r.found || h.Seq == r.first && h.Hash == r.mine
@@ -197,6 +202,9 @@ func (r *follower) decode(f []byte, h *frame.Header) error {
 		var k index.Keys
 		k, r.terms = hasher.Keys(&rec.Event, r.terms)
 		k.Revision = rec.Revision
+		if err := r.store.retain(&rec.Recorded); err != nil {
+			return err
+		}
 		r.keys = append(r.keys, k)
 	}
 	if len(r.keys) != int(h.EventCount) {

@@ -8,6 +8,7 @@ import (
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/frame"
 	"github.com/annalsdb/annals/store/engine/index"
+	"github.com/annalsdb/annals/store/engine/retention"
 )
 
 // Read implements [annals.Store].
@@ -60,6 +61,7 @@ func (s *Store) read(ctx context.Context, q annals.Query, opts []annals.ReadOpti
 type cut struct {
 	after, upto uint64
 	backwards   bool
+	seen        *retention.View
 }
 
 func (c cut) asRange() index.Range {
@@ -81,7 +83,7 @@ func (s *Store) pin(ctx context.Context, q annals.Query, o *annals.ReadOptions) 
 	if uint64(o.AsOf) > head && o.AsOf != annals.NoPosition {
 		return cut{}, &annals.AheadError{Position: o.AsOf, Head: annals.Position(head)}
 	}
-	part := cut{after: uint64(o.After), upto: min(head, uint64(o.AsOf)), backwards: o.Backwards}
+	part := cut{after: uint64(o.After), upto: min(head, uint64(o.AsOf)), backwards: o.Backwards, seen: s.seen(ctx, head)}
 	if !o.AsOfTime.IsZero() {
 		upto, err := s.at(ctx, o.AsOfTime)
 		if err != nil {
@@ -106,7 +108,7 @@ func (s *Store) pinRevisions(ctx context.Context, stream string, o *annals.ReadO
 	}
 	view := s.index.View()
 	defer view.Release()
-	e := evaluation{store: s, view: view, ctx: ctx}
+	e := evaluation{store: s, view: view.UpTo(head), ctx: ctx, seen: part.seen}
 	term := s.index.Hasher().Stream(stream)
 	if o.AsOfRevision != nil {
 		p, r, err := view.FindRevision(stream, term, *o.AsOfRevision, head, e.record)
@@ -114,7 +116,11 @@ func (s *Store) pinRevisions(ctx context.Context, stream string, o *annals.ReadO
 		case err != nil:
 			return err
 		case p > 0 && r == *o.AsOfRevision:
-			part.upto = min(part.upto, p)
+			upto, err := e.asOf(stream, p, r)
+			if err != nil {
+				return err
+			}
+			part.upto = min(part.upto, upto)
 		default:
 			if loss := s.index.FirstLost(index.Range{Upto: head}); loss != nil { // it may lie there
 				return loss
@@ -128,19 +134,38 @@ func (s *Store) pinRevisions(ctx context.Context, stream string, o *annals.ReadO
 	}
 	if o.FromRevision != nil {
 		p, r, err := view.FindRevision(stream, term, *o.FromRevision, head, e.record)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case p > 0 && r == *o.FromRevision:
-			part.after = max(part.after, p-1)
-		default:
-			if loss := s.index.FirstLost(index.Range{Upto: head}); loss != nil {
-				return loss
-			}
-			part.after = head
+		}
+		if loss := s.index.FirstLost(index.Range{Upto: head}); loss != nil && (p == 0 || r != *o.FromRevision) {
+			return loss // it may lie there
+		}
+		if p, _, err = e.readable(stream, *o.FromRevision); err != nil {
+			return err
+		}
+		part.after = head
+		if p > 0 {
+			part.after = max(uint64(o.After), p-1)
 		}
 	}
 	return nil
+}
+
+// asOf is the position up to which the log leads to the revision r of a stream, which is at p.
+func (v *evaluation) asOf(stream string, p uint64, r annals.Revision) (uint64, error) {
+	edge, kept, err := v.seen.Edge(stream)
+	if !kept || err != nil {
+		return p, err
+	}
+	e, err := v.store.records.Record(v.ctx, annals.Position(p))
+	if err != nil || !edge.Hides(e.Position, e.Revision, e.Time) {
+		return p, err
+	}
+	next, _, err := v.readable(stream, r+1)
+	if next == 0 || err != nil {
+		return v.view.Head(), err
+	}
+	return next - 1, nil
 }
 
 // at is the last position that had been written at t. If what is lost hides that, it is an error.
@@ -212,7 +237,12 @@ func (s *Store) walk(ctx context.Context, q annals.Query, part cut, limit int, t
 			ended = true
 			return yield(nil, err)
 		}
-		ended = !yield(&r.Recorded, nil)
+		hidden, err := part.seen.Hides(&r.Recorded)
+		if err != nil {
+			ended = true
+			return yield(nil, err)
+		}
+		ended = !hidden && !yield(&r.Recorded, nil)
 		return !ended
 	})
 	if loss != nil && !ended {

@@ -90,6 +90,16 @@ func (u *subscription) follow(ctx context.Context) (more bool, err error) {
 		case live.Behind:
 			return true, nil
 		case live.Matched:
+			hidden, err := u.store.seen(ctx, u.store.index.Head()).Hides(e)
+			if err != nil {
+				return false, err
+			}
+			if hidden {
+				if more, err := u.over(ctx, p); !more || err != nil {
+					return false, err
+				}
+				continue
+			}
 			if more, err := u.event(ctx, e, p); !more || err != nil {
 				return false, err
 			}
@@ -111,7 +121,7 @@ func (u *subscription) follow(ctx context.Context) (more bool, err error) {
 // last update stands there: the event, or progress.
 func (u *subscription) deliver(ctx context.Context, upto uint64) (more bool, err error) {
 	more = true
-	u.store.walk(ctx, u.query, cut{after: u.at, upto: upto}, 0, owned, func(r *annals.Recorded, failed error) bool {
+	u.store.walk(ctx, u.query, cut{after: u.at, upto: upto, seen: u.store.seen(ctx, u.store.index.Head())}, 0, owned, func(r *annals.Recorded, failed error) bool {
 		switch {
 		case failed != nil:
 			more, err = false, failed

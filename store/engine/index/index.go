@@ -205,6 +205,12 @@ func (v View) Release() { v.set.release() }
 // Head is the last position of the view.
 func (v View) Head() uint64 { return v.head }
 
+// UpTo is v as it was at an earlier head. It is released with v.
+func (v View) UpTo(head uint64) View {
+	v.head = min(v.head, head)
+	return v
+}
+
 // Index is what v is a view of.
 func (v View) Index() *Index { return v.x }
 
