@@ -18,8 +18,19 @@
 // goroutine that finds the sequencer idle steps it itself, and hands it to a waiting one when its own append is
 // decided.
 //
+// # How subscriptions are served
+//
+// A subscription reads the log as a read does until it is near the head, and is then told of what is published: see the
+// package live. It reads again, alone, whenever it was too slow.
+//
 // # The index
 //
 // Package index says at which positions a name occurs. It knows names by hashes, so that it may name a position too many; the
-// record decides. It is made anew from the journal when the store is opened.
+// record decides. The last events are indexed in memory, all others in files, which are made anew from the journal when they
+// are missing.
+//
+// # Memory
+//
+// What the index, its caches and subscriptions take has ceilings in [Config]. A subscription that nothing waits for takes a few
+// hundred bytes and the goroutine that ranges over it.
 package engine

@@ -25,9 +25,9 @@
 // # Progress
 //
 // A subscriber that nothing matches is told how far the hub has looked: right behind an event of its own, and else on a
-// tour over all who are live. It begins whenever something was committed, and visits 300 at once and then 20,000 in a
-// second. So a few subscribers learn of every commit as it happens, and 10,000 each twice in a second, at a cost that has a
-// ceiling. It is due to no one else's wait: a tour is made between frames, 50 visits at a time.
+// tour over all who are live. It begins whenever something was committed, and visits 300 at once and then 10,000 in a
+// second. So a few subscribers learn of every commit as it happens, and 10,000 each once in a second, at a cost that has a
+// ceiling. Nobody whom something matches waits for it: a tour is made between frames, 50 visits at a time.
 //
 // # Memory
 //

@@ -28,7 +28,7 @@ type Subscriber struct {
 	queue queue  // what waits
 	upto  uint64 // everything that matches up to here is in the queue, or was
 	told  uint64 // how far the subscriber has come, as it said
-	due   bool   // it is to be told how far the hub has looked
+	due   uint64 // it is to be told that the hub has looked so far, at least
 }
 
 // queue is numbers of events in the ring, ascending, as runs.
@@ -127,8 +127,7 @@ func (s *Subscriber) take(at uint64) (State, *annals.Recorded, uint64) {
 		e := found.event // the subscriber's own, to do with as it likes
 		return Matched, &e, uint64(e.Position)
 	}
-	p := s.promisedLocked(looked)
-	s.due = false
+	p := s.promisedLocked(at, looked)
 	if p <= at {
 		return Idle, nil, 0
 	}
@@ -141,14 +140,14 @@ func (s *Subscriber) More(at uint64) bool {
 	looked := s.hub.looked.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.behind || len(s.queue) > 0 || s.promisedLocked(looked) > at
+	return s.behind || len(s.queue) > 0 || s.promisedLocked(at, looked) > at
 }
 
-// promisedLocked is the progress that may be made while nothing waits: over the frame of the last match, and, if it is
-// due, as far as the hub has looked.
-func (s *Subscriber) promisedLocked(looked uint64) uint64 {
-	if s.due {
-		return max(s.upto, looked)
+// promisedLocked is the progress that may be made from a position while nothing waits: over the frame of the last match, and,
+// if it is due, as far as the hub has looked.
+func (s *Subscriber) promisedLocked(at, looked uint64) uint64 {
+	if s.due > at {
+		return max(s.upto, s.due, looked)
 	}
 	return s.upto
 }
@@ -167,7 +166,7 @@ func (s *Subscriber) popLocked() {
 // dropLocked forgets what waits. The hub's lock is held too.
 func (s *Subscriber) dropLocked() {
 	s.hub.queued.Add(-int64(len(s.queue) + len(s.fresh)))
-	s.queue, s.fresh, s.lost, s.due, s.behind = nil, nil, false, false, true
+	s.queue, s.fresh, s.lost, s.behind = nil, nil, false, true
 }
 
 func (s *Subscriber) wakeUp() {
