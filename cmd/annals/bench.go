@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type benchFlags struct {
 	options workload.Options
 	payload string
 	format  string
+	profile string
 }
 
 const formatJSON = "json"
@@ -53,6 +55,7 @@ Workloads:
 	flags.Uint64Var(&f.options.Seed, "seed", 1, "make the data from `N`")
 	flags.StringVar(&f.options.Dir, "dir", "", "measure in this empty `DIR` (default a new one in the working directory)")
 	flags.StringVar(&f.payload, "payload", string(workload.PayloadRandom), "the `KIND` of data: random or json")
+	flags.StringVar(&f.profile, "cpu-profile", "", "write a CPU profile to `FILE`; see it with go tool pprof -tagfocus store=annals")
 	flags.StringVarP(&f.format, "output", "o", "", "the `FORMAT`: table (Markdown), or json (default table on a terminal, else json)")
 	return cmd
 }
@@ -99,6 +102,11 @@ func (f *benchFlags) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
+	stop, err := f.profiling()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	report, err := workload.Run(cmd.Context(), []workload.Target{ownStore()}, selected, o, func(what string) {
 		// What is measured is the point, not that its name could be shown.
 		_, _ = fmt.Fprintln(cmd.ErrOrStderr(), what)
@@ -119,6 +127,24 @@ func (f *benchFlags) run(cmd *cobra.Command, args []string) (err error) {
 	e := json.NewEncoder(out)
 	e.SetIndent("", "  ")
 	return errors.Join(err, e.Encode(report))
+}
+
+// profiling begins the profile, if one is asked for.
+func (f *benchFlags) profiling() (stop func() error, err error) {
+	if f.profile == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(f.profile)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }
 
 // directory makes the directory to measure in, if none was given.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 
@@ -207,7 +208,7 @@ func (b *bench) contest(ctx context.Context, c testCase, floor measure, rivals [
 			if all[i] == nil {
 				continue
 			}
-			s, err := r.measure(ctx)
+			s, err := labelled(ctx, r)
 			if errors.Is(err, annals.ErrUnsupported) {
 				all[i] = nil
 				taking--
@@ -238,4 +239,10 @@ func (b *bench) contest(ctx context.Context, c testCase, floor measure, rivals [
 		}
 	}
 	return nil
+}
+
+// labelled measures under labels, by which a profile tells the stores from each other and from the floors.
+func labelled(ctx context.Context, r rival) (s Sample, err error) {
+	pprof.Do(ctx, pprof.Labels("store", r.name), func(ctx context.Context) { s, err = r.measure(ctx) })
+	return s, err
 }
