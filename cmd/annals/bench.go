@@ -51,7 +51,7 @@ Workloads:
 	flags.IntVar(&f.options.Runs, "runs", 5, "measure each case `N` times")
 	flags.IntVar(&f.options.Events, "events", 1_000_000, "load `N` events to be read")
 	flags.IntVar(&f.options.Sustained, "sustained", 0, "append `N` events in the workload sustained (default as many as --events)")
-	flags.IntSliceVar(&f.options.Writers, "writers", []int{1, 16, 64, 256}, "append with `N,...` writers")
+	flags.IntSliceVar(&f.options.Writers, "writers", []int{1, 16, 64, 256}, "append with so many writers, `NUMBERS` such as 1,64")
 	flags.Uint64Var(&f.options.Seed, "seed", 1, "make the data from `N`")
 	flags.StringVar(&f.options.Dir, "dir", "", "measure in this empty `DIR` (default a new one in the working directory)")
 	flags.StringVar(&f.payload, "payload", string(workload.PayloadRandom), "the `KIND` of data: random or json")

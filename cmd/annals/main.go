@@ -1,5 +1,5 @@
 // Command annals is the one binary: an application to try (dev), and tools that look at a store's directory (read,
-// append, verify, dump). Data goes to the standard output and talk to the standard error, so that its output can be
+// append, verify, dump), or measure it (bench). Data goes to the standard output and talk to the standard error, so that its output can be
 // piped: on a terminal it is for people, elsewhere it is JSON lines.
 package main
 

@@ -12,8 +12,8 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "annals",
 		Short: "Event sourcing and CQRS for Go: try it, and look into a store's directory",
-		Long: `annals runs an example application on a store on disk (dev), and reads, appends to, verifies and dumps
-the directory of a store. What it prints is for people on a terminal, and JSON lines elsewhere: say -o table or -o ndjson.
+		Long: `annals runs an example application on a store on disk (dev), reads, appends to, verifies and dumps
+the directory of a store, and measures the store on this machine (bench). What it prints is for people on a terminal, and JSON lines elsewhere: say -o table or -o ndjson.
 
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 damaged, 130 interrupted.`,
 		Example: `  annals dev
