@@ -179,7 +179,11 @@ func (s *sqliteStore) check(ctx context.Context, conds []annals.Condition) error
 		if err != nil {
 			return err
 		}
-		stmt, err := s.prepared(ctx, "SELECT EXISTS (SELECT 1 "+text+" AND e.position > ?)")
+		position := "e.position"
+		if strings.HasPrefix(text, "FROM tags") {
+			position = "t0.position" // the index of tags begins where it should
+		}
+		stmt, err := s.prepared(ctx, "SELECT EXISTS (SELECT 1 "+text+" AND "+position+" > ?)")
 		if err != nil {
 			return err
 		}
