@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	sweepStride = count("sweepstride", 1, 23, "sweep one of so many operations")
+	sweepStride = count("sweepstride", 1, 61, "sweep one of so many operations")
 	faultPairs  = count("faultpairs", 400, 20, "how many pairs of faults to try, beside each fault alone")
 )
 
