@@ -8,9 +8,8 @@ import (
 	"github.com/annalsdb/annals/store/engine/frame"
 )
 
-// wide is a frame of a thousand events: 256 bytes of data, a stream, one to three tags.
-func wide() ([]byte, frame.Header) {
-	const events = 1000
+// wide is a frame of so many events: 256 bytes of data, a stream, one to three tags.
+func wide(events int) ([]byte, frame.Header) {
 	b := frame.NewBuilder(frame.Header{Store: store, Incarnation: 1, Epoch: 1, Seq: 1, FirstPosition: 1, Time: at}, nil)
 	for i := range events {
 		e := annals.Event{ID: annals.MakeID(at, [10]byte{byte(i), byte(i >> 8)}), Type: "OrderPlaced", Stream: fmt.Sprint("order-", i%50), Version: 1}
@@ -29,7 +28,7 @@ func wide() ([]byte, frame.Header) {
 
 // BenchmarkDecode decodes the records of a frame that is in memory.
 func BenchmarkDecode(b *testing.B) {
-	f, h := wide()
+	f, _ := wide(1000)
 	for name, d := range map[string]*frame.Decoder{
 		"owned": frame.NewDecoder(store, true), "shared": frame.NewSharer(store), "lent": frame.NewLender(store),
 	} {
@@ -50,14 +49,23 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
-	b.Run("verified", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetBytes(int64(len(f)))
-		for b.Loop() {
-			if _, err := frame.Verify(f, store); err != nil {
-				b.Fatal(err)
-			}
+}
+
+// BenchmarkVerify verifies a frame that is in memory.
+func BenchmarkVerify(b *testing.B) {
+	for _, events := range []int{1, 1000} {
+		f, _ := wide(events)
+		for name, verify := range map[string]func([]byte, frame.StoreID) (frame.Header, error){"whole": frame.Verify, "sums": frame.VerifySums} {
+			b.Run(fmt.Sprintf("%s/events=%d", name, events), func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetBytes(int64(len(f)))
+				for b.Loop() {
+					if _, err := verify(f, store); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
+			})
 		}
-		b.ReportMetric(float64(uint64(h.EventCount)*uint64(b.N))/b.Elapsed().Seconds(), "events/s")
-	})
+	}
 }
