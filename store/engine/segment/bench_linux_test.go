@@ -2,8 +2,10 @@ package segment_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -252,5 +254,69 @@ func BenchmarkLookup(b *testing.B) {
 			}
 			m.report(b, n)
 		})
+	}
+}
+
+// BenchmarkCold reads 200 events far apart whose segments have been dropped from the cache of the system: one by one, and by a
+// lookup.
+func BenchmarkCold(b *testing.B) {
+	dir := filepath.Join(b.TempDir(), "store")
+	o := segment.Options{Random: seeded(1)}
+	if err := onDisk(b, dir, *eventsFlag, benchFrame, o).Close(); err != nil {
+		b.Fatal(err)
+	}
+	d, err := segment.Open(b.Context(), vfs.OS{}, dir, o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	positions := func(yield func(annals.Position) bool) {
+		for p := annals.Position(7); p <= annals.Position(*eventsFlag) && yield(p); p += annals.Position(*eventsFlag / 200) {
+		}
+	}
+	for how, read := range map[string]iter.Seq2[frame.Record, error]{
+		"one-by-one": func(yield func(frame.Record, error) bool) {
+			for p := range positions {
+				if !yield(d.Record(b.Context(), p)) {
+					return
+				}
+			}
+		},
+		"lookup": d.Lookup(b.Context(), positions),
+	} {
+		b.Run(how, func(b *testing.B) {
+			n := 0
+			b.ResetTimer()
+			for range b.N {
+				b.StopTimer()
+				dropped(b, dir)
+				b.StartTimer()
+				for _, err := range read {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// dropped lets the system forget the segments.
+func dropped(b *testing.B, dir string) {
+	b.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range names {
+		f, err := vfs.OS{}.Open(name)
+		if err == nil {
+			err = errors.Join(f.DropCache(), f.Close())
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
 }
