@@ -262,7 +262,7 @@ func TestANewerFormatIsRefusedByName(t *testing.T) {
 	if err := check(t, file); !errors.Is(err, run.ErrDamaged) {
 		t.Errorf("a number whose checksum is wrong: got %v, want ErrDamaged", err)
 	}
-	run.Reseal(file)
+	run.Reseal(file, true)
 	var newer *run.NewerFormatError
 	err := check(t, file)
 	if !errors.Is(err, run.ErrNewerFormat) || !errors.As(err, &newer) || newer.Format != 7 || newer.Known != 0 || errors.Is(err, run.ErrDamaged) {
@@ -270,9 +270,63 @@ func TestANewerFormatIsRefusedByName(t *testing.T) {
 	}
 	file[trailer+8] = 0
 	file[trailer+2000] = 1
-	run.Reseal(file)
+	run.Reseal(file, true)
 	if err := check(t, file); !errors.Is(err, run.ErrDamaged) {
 		t.Errorf("reserved bytes that are not zero: got %v, want ErrDamaged", err)
+	}
+}
+
+// Checksums may be right where a program wrote what is wrong.
+func TestACheckFindsWhatDoesNotFitTogether(t *testing.T) {
+	t.Parallel()
+	x := tiny()
+	whole := x.build(t, true)
+	trailer := len(whole) - blockBytes
+	at := func(kind byte) int { // the first block of a kind
+		for i := 0; ; i += blockBytes {
+			if whole[i+blockBytes-8] == kind {
+				return i
+			}
+		}
+	}
+	if check(t, whole) != nil {
+		t.Fatal("the file itself")
+	}
+	for name, change := range map[string]func(file []byte){
+		"a fingerprint":                func(f []byte) { clear(f[at(5)+24 : at(5)+400]) },
+		"the terms of a filter":        func(f []byte) { f[at(5)+16]++ },
+		"a time":                       func(f []byte) { f[at(7)+7] = 0x40 },
+		"a time before the one before": func(f []byte) { copy(f[at(7)+8:], f[at(7):at(7)+7]); f[at(7)+8]-- },
+		"the first term of a block":    func(f []byte) { f[at(1)+7] ^= 0x80 },
+		"a term":                       func(f []byte) { f[at(1)+8+8*5+7] ^= 0x80 },
+		"a node above terms":           func(f []byte) { f[at(3)+12]++ },
+		"a node above positions":       func(f []byte) { f[at(4)]++ },
+		"a node above filters":         func(f []byte) { f[at(6)+12]++ },
+		"the last position of a group": func(f []byte) { f[at(2)+8]++ },
+		"the index of the first":       func(f []byte) { f[at(2)+4]++ },
+		"the position before":          func(f []byte) { f[at(2)]++ },
+		"how many terms":               func(f []byte) { f[trailer+160]++ },
+		"how many positions":           func(f []byte) { f[trailer+168]++ },
+		"how many terms in filters":    func(f []byte) { f[trailer+176]-- },
+		"how many blocks of terms":     func(f []byte) { f[trailer+192]-- },
+		"how many filters":             func(f []byte) { f[trailer+204]-- },
+		"another list's tree":          func(f []byte) { f[at(1)+blockBytes-8] = 9 },
+	} {
+		file := slices.Clone(whole)
+		change(file)
+		if bytes.Equal(file, whole) {
+			t.Errorf("%s was not changed", name)
+		}
+		run.Reseal(file, true)
+		if err := check(t, file); !errors.Is(err, run.ErrDamaged) {
+			t.Errorf("%s: got %v, want ErrDamaged", name, err)
+		}
+	}
+	file := slices.Clone(whole)
+	file[at(7)]++ // fits together, and is not what was written
+	run.Reseal(file, false)
+	if err := check(t, file); !errors.Is(err, run.ErrDamaged) {
+		t.Errorf("the checksum of all: got %v, want ErrDamaged", err)
 	}
 }
 

@@ -1,5 +1,7 @@
 package run
 
+import "hash/crc32"
+
 // Small makes the trees of w high and its filters many, so that small runs have all there is.
 func (w *Writer) Small(fanout, filterTerms int) {
 	w.terms.tree.fanout = fanout
@@ -8,8 +10,8 @@ func (w *Writer) Small(fanout, filterTerms int) {
 	w.filter.each = filterTerms
 }
 
-// Reseal makes the checksums of a file right, after its blocks were changed.
-func Reseal(file []byte) {
+// Reseal makes the checksums of a file right, after its blocks were changed; that of all checksums only if it is wanted.
+func Reseal(file []byte, all bool) {
 	if len(file)%blockBytes != 0 || len(file) == 0 {
 		return
 	}
@@ -17,9 +19,14 @@ func Reseal(file []byte) {
 	end := (*block)(file[int(last)*blockBytes:])
 	var m Meta
 	m.decode(end[metaOffset:countOffset])
+	sums := uint32(0)
 	for i := range last {
 		b := (*block)(file[int(i)*blockBytes:])
 		le.PutUint32(b[payloadBytes+4:], b.sum(m.seed(), i))
+		sums = crc32.Update(sums, castagnoli, b[payloadBytes+4:])
+	}
+	if all {
+		le.PutUint32(end[216:], sums)
 	}
 	le.PutUint32(end[payloadBytes+4:], end.sum(0, last))
 }

@@ -2,5 +2,9 @@
 
 package run_test
 
-// flipStride is of how many bits one is flipped.
-const flipStride = 1
+const (
+	// flipStride is of how many bits one is flipped.
+	flipStride = 1
+	// allocsMost is how often memory may be allocated by what allocates none, but for a pool that is emptied.
+	allocsMost = 0.1
+)

@@ -2,6 +2,9 @@
 
 package run_test
 
-// flipStride is of how many bits one is flipped. The race detector makes everything ten times as slow, and what these tests
-// look for is not races.
-const flipStride = 41
+// The race detector makes everything ten times as slow, and what these tests look for is not races. It also empties pools at
+// random.
+const (
+	flipStride = 401
+	allocsMost = 4
+)

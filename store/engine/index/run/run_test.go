@@ -226,8 +226,7 @@ func absent(t *testing.T, rnd *rand.Rand, x *index, r *run.Reader) {
 func until(t *testing.T, rnd *rand.Rand, x *index, r *run.Reader) {
 	t.Helper()
 	m := x.meta
-	for range 200 {
-		at := m.FirstTime - 2 + rnd.Int64N(m.LastTime-m.FirstTime+5)
+	look := func(at int64) {
 		last := m.First - 1
 		if at >= m.FirstTime {
 			last = min(uint64(at/1000)*3+2, m.Last)
@@ -235,6 +234,27 @@ func until(t *testing.T, rnd *rand.Rand, x *index, r *run.Reader) {
 		low, high, err := r.Until(at)
 		if err != nil || last < low || last > high || high-low >= run.TimesEvery {
 			t.Fatalf("until %d: between %d and %d, %v; it is %d", at, low, high, err, last)
+		}
+	}
+	for range 200 {
+		look(m.FirstTime - 2 + rnd.Int64N(m.LastTime-m.FirstTime+5))
+	}
+	for _, at := range append(x.times, m.FirstTime, m.LastTime) {
+		for d := int64(-1000); d <= 1000; d += 500 {
+			look(at + d)
+		}
+		look(at - 1)
+	}
+}
+
+func TestTimesAreThoseOfTheLogWhereverARunBegins(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for first := uint64(4*run.TimesEvery - 3); first <= 4*run.TimesEvery+3; first++ {
+		for last := 6*run.TimesEvery - 4; last <= 6*run.TimesEvery+4; last++ {
+			x := &index{meta: meta(first, uint64(last))}
+			x.times = timesOf(x.meta)
+			until(t, rnd, x, open(t, x.build(t, false), run.ReadOptions{}))
 		}
 	}
 }
