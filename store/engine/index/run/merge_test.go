@@ -13,11 +13,11 @@ import (
 
 func TestJoinedRunsAreTheRunThatWasWrittenWhole(t *testing.T) {
 	t.Parallel()
-	for range 6 {
+	for range 1 + 5/share {
 		seed := rand.Uint64()
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		events := 1 + rnd.IntN(40_000)
-		x := generate(rnd, 1+rnd.Uint64N(1<<20), events, 3000)
+		events := 1 + rnd.IntN(40_000/share)
+		x := generate(rnd, 1+rnd.Uint64N(1<<20), events, 3000/share)
 		whole := x.build(t, false)
 		var parts []*run.Reader
 		for first := x.meta.First; first <= x.meta.Last; {

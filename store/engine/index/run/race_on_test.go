@@ -7,4 +7,5 @@ package run_test
 const (
 	flipStride = 401
 	allocsMost = 4
+	share      = 5
 )

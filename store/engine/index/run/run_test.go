@@ -21,8 +21,8 @@ func TestARunSaysWhatWasWritten(t *testing.T) {
 		{130, 50, true},
 		{5000, 2000, false},
 		{5000, 2000, true},
-		{60_000, 3000, true},
-		{200_000, 20_000, false},
+		{60_000 / share, 3000, true},
+		{200_000 / share, 20_000 / share, false},
 	} {
 		t.Run(fmt.Sprintf("%d events, small %t", c.events, c.small), func(t *testing.T) {
 			t.Parallel()
