@@ -17,13 +17,13 @@ import (
 func (s *Store) load(ctx context.Context) error {
 	c := s.config.Index
 	c.Identity, c.Logger, c.Events = s.identity, s.logger, s.dated
-	x, err := index.Open(ctx, c)
+	s.index = index.Open(ctx, c)
+	tail, some, err := s.index.Trust(func(t index.Tail) (bool, error) { return s.has(ctx, t) })
 	if err != nil {
 		return err
 	}
-	s.index = x
-	if err := s.trust(ctx); err != nil {
-		return err
+	if some {
+		s.sequencer.end = end{ref: frame.Ref{Seq: tail.Seq, Hash: tail.Hash}, time: tail.Time, written: tail.Epoch}
 	}
 	if err := s.loadRetention(ctx); err != nil {
 		return err
@@ -31,25 +31,6 @@ func (s *Store) load(ctx context.Context) error {
 	s.lastTime.Store(s.sequencer.end.time.UnixNano())
 	_, err = s.follow(ctx, [32]byte{})
 	return err
-}
-
-// trust leaves runs of the index out until the journal has the frame that ends them, and goes on from there.
-func (s *Store) trust(ctx context.Context) error {
-	for {
-		tail, some := s.index.Tail()
-		if !some {
-			return nil
-		}
-		has, err := s.has(ctx, tail)
-		if err != nil {
-			return err
-		}
-		if has {
-			s.sequencer.end = end{ref: frame.Ref{Seq: tail.Seq, Hash: tail.Hash}, time: tail.Time, written: tail.Epoch}
-			return nil
-		}
-		s.index.DropTail()
-	}
 }
 
 // has reports whether the journal has a frame, as the hash in the next one says.

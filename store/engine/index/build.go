@@ -39,7 +39,7 @@ func (e *epoch) write(w io.Writer, c *Config) (size int64, err error) {
 
 func (e *epoch) meta(c *Config) run.Meta {
 	m := run.Meta{
-		Store: c.Identity.Store, Incarnation: c.Identity.Incarnation, First: e.first, Last: e.last,
+		Store: c.owner(), Incarnation: c.Identity.Incarnation, First: e.first, Last: e.last,
 		FirstSeq: e.firstSeq, LastSeq: e.tail.Seq, LastHash: e.tail.Hash, LastEpoch: e.tail.Epoch,
 		FirstTime: e.frames[0].nanos, LastTime: e.frames[len(e.frames)-1].nanos,
 	}

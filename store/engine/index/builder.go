@@ -14,17 +14,24 @@ import (
 	"github.com/annalsdb/annals/store/engine/index/run"
 )
 
-// builder writes runs in the background: first of the epochs that are full, then in place of those that are damaged, then of
-// several that lie side by side. It is one goroutine at a time.
+// builder writes runs in the background: in one lane of the epochs that are full, so that memory is given back though the other is
+// busy for long; in the other in place of runs that are damaged, and of several that lie side by side. It is one goroutine a lane,
+// while there is something to do.
 type builder struct {
 	x    *Index
 	ctx  func() context.Context
 	stop context.CancelFunc
 
-	mu      sync.Mutex
-	idle    *sync.Cond
-	working bool
-	closed  bool
+	mu         sync.Mutex
+	idle       *sync.Cond // signalled when a step of a lane is done
+	closed     bool
+	seal, mend lane
+}
+
+// lane is a kind of work, of which one thing is done at a time.
+type lane struct {
+	step            func() bool // does one thing, and tells whether there may be another
+	working, wanted bool
 }
 
 // mergeRuns is how many runs of one size are merged into one of the next.
@@ -34,80 +41,129 @@ func (b *builder) init(ctx context.Context, x *Index) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.x, b.ctx, b.stop = x, func() context.Context { return ctx }, stop
 	b.idle = sync.NewCond(&b.mu)
+	b.seal.step, b.mend.step = b.sealOne, b.mendOne
 }
 
-// kick sees to it that what there is to do is done.
-func (b *builder) kick() {
+// kick sees to it that what there is to do in a lane is done, though the lane may just be about to stop.
+func (b *builder) kick(l *lane) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.working || b.closed {
-		return
+	l.wanted = true
+	begin := !l.working && !b.closed
+	l.working = l.working || begin
+	b.mu.Unlock()
+	switch {
+	case !begin:
+	case b.x.config.Foreground:
+		b.work(l)
+	default:
+		go b.work(l)
 	}
-	b.working = true
-	if b.x.config.Foreground {
-		b.mu.Unlock()
-		b.work()
-		b.mu.Lock()
-		return
-	}
-	go b.work()
 }
 
 // work does all there is to do.
-func (b *builder) work() {
-	for {
-		again := b.step()
-		b.mu.Lock()
-		if !again || b.closed {
-			b.working = false
-			b.idle.Broadcast()
+func (b *builder) work(l *lane) {
+	for b.goesOn(l) {
+		for again := true; again && b.ctx().Err() == nil; {
+			again = l.step()
+			b.mu.Lock()
+			b.idle.Broadcast() // who waits for room in memory looks again
 			b.mu.Unlock()
-			return
 		}
-		b.idle.Broadcast() // who waits for room in memory looks again
-		b.mu.Unlock()
 	}
 }
 
-// step does one thing, and tells whether there may be another.
-func (b *builder) step() bool {
-	x := b.x
+// goesOn reports whether a lane was kicked since it looked last.
+func (b *builder) goesOn(l *lane) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.working = l.wanted && !b.closed
+	l.wanted = false
+	b.idle.Broadcast()
+	return l.working
+}
+
+// close waits for what is being done, and lets nothing be begun.
+func (b *builder) close() {
+	b.stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for b.seal.working || b.mend.working {
+		b.idle.Wait()
+	}
+}
+
+// hold keeps the runs that there are open until they are released.
+func (x *Index) hold() *set {
 	x.mu.RLock()
-	s := x.set
-	var full *epoch
-	if len(s.epochs) > 1 {
-		full = s.epochs[0]
-	}
-	s.users.Add(1)
-	x.mu.RUnlock()
-	defer s.release()
-	if full != nil {
-		return b.seal(full)
-	}
-	for i, p := range s.runs {
-		if p.damaged.Load() && x.config.Events != nil {
-			return b.replace(s.runs[i:i+1], p.events() <= keptInMemory, func(w io.Writer) (int64, error) { return x.rebuild(b.ctx(), w, p) })
-		}
-	}
-	if from, to := mergeable(s.runs, x.config.EpochEvents); to > from && !x.config.ReadOnly {
-		readers := make([]*run.Reader, 0, to-from)
-		for _, p := range s.runs[from:to] {
-			readers = append(readers, p.reader)
-		}
-		return b.replace(s.runs[from:to], x.config.FS == nil, func(w io.Writer) (int64, error) { return run.Merge(b.ctx(), w, readers...) })
-	}
-	return false
+	defer x.mu.RUnlock()
+	x.set.users.Add(1)
+	return x.set
 }
 
-// mergeable finds runs that lie side by side and are of about one size. Those that are damaged wait.
-func mergeable(runs []*piece, epochEvents int) (from, to int) {
-	level := func(p *piece) int { return max(bits.Len64(p.events()/uint64(epochEvents))-1, 0) / 3 } // each of eight times the size
+// sealOne makes a run of the first epoch, if it is full.
+func (b *builder) sealOne() bool {
+	s := b.x.hold()
+	defer s.release()
+	if len(s.epochs) < 2 {
+		return false
+	}
+	e := s.epochs[0]
+	var p *piece
+	if !e.empty() {
+		var err error
+		p, err = b.x.store(e.first, e.last, true, func(w io.Writer) (int64, error) { return e.write(w, &b.x.config) })
+		if err != nil { // it stays in memory as it is, and whoever reads it sees no difference
+			b.x.config.Logger.Error("a part of the index cannot be made", "error", err)
+			return false
+		}
+	}
+	b.install(e, p)
+	b.kick(&b.mend)
+	return true
+}
+
+// mendOne makes a damaged run anew, or merges runs.
+func (b *builder) mendOne() bool {
+	s := b.x.hold()
+	defer s.release()
+	for i, p := range s.runs {
+		if p.damaged.Load() && b.x.config.Events != nil && p.attempt() {
+			_ = b.replace(s.runs[i:i+1], p.events() <= keptInMemory, func(w io.Writer) (int64, error) { return b.x.rebuild(b.ctx(), w, p) })
+			return true // if it failed: to what else there is to do
+		}
+	}
+	return b.merge(s.runs)
+}
+
+// merge merges runs, if there are enough of a size.
+func (b *builder) merge(runs []*piece) bool {
+	from, to := mergeable(runs)
+	if from == to || b.x.config.ReadOnly {
+		return false
+	}
+	runs = runs[from:to]
+	readers := make([]*run.Reader, len(runs))
+	for i, p := range runs {
+		readers[i] = p.reader
+	}
+	err := b.replace(runs, b.x.config.FS == nil, func(w io.Writer) (int64, error) { return run.Merge(b.ctx(), w, readers...) })
+	if unread, _ := errors.AsType[*sourceError](err); unread != nil {
+		b.blame(runs)
+	}
+	return err == nil
+}
+
+// mergeable finds runs that lie side by side and are of about one size, or smaller. Those that are damaged wait.
+func mergeable(runs []*piece) (from, to int) {
+	level := func(p *piece) int { return bits.Len64(p.events()) / 3 } // each of eight times the size
 	for to = len(runs); to > 0; to = from {
 		from = to - 1
 		for from > 0 && level(runs[from-1]) <= level(runs[to-1]) {
 			from--
 		}
-		if to-from >= mergeRuns && !slices.ContainsFunc(runs[from:to], func(p *piece) bool { return p.damaged.Load() || p.meta.Events() >= run.EventsMax/mergeRuns }) {
+		if to-from >= mergeRuns && runs[to-1].last-runs[from].first < run.EventsMax &&
+			!slices.ContainsFunc(runs[from:to], func(p *piece) bool { return p.damaged.Load() }) {
 			return from, to
 		}
 	}
@@ -116,22 +172,6 @@ func mergeable(runs []*piece, epochEvents int) (from, to int) {
 
 // keptInMemory is the largest run that is kept in memory when it cannot be written, in events.
 const keptInMemory = 1 << 20
-
-// seal makes a run of an epoch, and tells whether it could.
-func (b *builder) seal(e *epoch) bool {
-	x := b.x
-	if e.empty() {
-		b.install(e, nil)
-		return true
-	}
-	p, err := x.store(e.first, e.last, true, func(w io.Writer) (int64, error) { return e.write(w, &x.config) })
-	if err != nil { // it stays in memory as it is, and whoever reads it sees no difference
-		x.config.Logger.Error("a part of the index cannot be made", "error", err)
-		return false
-	}
-	b.install(e, p)
-	return true
-}
 
 // install puts a run in the place of the first epoch.
 func (b *builder) install(e *epoch, p *piece) {
@@ -149,34 +189,30 @@ func (b *builder) install(e *epoch, p *piece) {
 }
 
 // replace puts one run in the place of several.
-func (b *builder) replace(old []*piece, inMemory bool, write func(io.Writer) (int64, error)) bool {
+func (b *builder) replace(old []*piece, inMemory bool, write func(io.Writer) (int64, error)) error {
 	x := b.x
 	first, last := old[0].first, old[len(old)-1].last
 	p, err := x.store(first, last, inMemory, write)
 	if err != nil {
-		if !errors.Is(err, context.Canceled) {
+		if b.ctx().Err() == nil {
 			x.config.Logger.Warn("a part of the index cannot be made anew", "first", first, "last", last, "error", err)
 		}
-		b.blame(old, err)
-		return false
+		return err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	at := slices.Index(x.set.runs, old[0])
+	at := slices.Index(x.set.runs, old[0]) // others may have come behind it
 	for _, o := range old {
 		o.gone.Store(o.name != p.name && !x.config.ReadOnly)
 	}
 	x.changeLocked(slices.Replace(slices.Clone(x.set.runs), at, at+len(old), p), x.set.epochs)
-	return true
+	return nil
 }
 
 // blame finds out which run keeps others from being merged.
-func (b *builder) blame(runs []*piece, err error) {
-	if !errors.Is(err, run.ErrDamaged) {
-		return
-	}
+func (b *builder) blame(runs []*piece) {
 	for _, p := range runs {
-		if err := p.reader.Check(b.ctx()); errors.Is(err, run.ErrDamaged) {
+		if err := p.reader.Check(b.ctx()); err != nil && b.ctx().Err() == nil {
 			p.broken(err)
 		}
 	}
@@ -203,7 +239,7 @@ func (x *Index) store(first, last uint64, inMemory bool, write func(io.Writer) (
 	}
 	var buf bytes.Buffer
 	if _, err := write(&buf); err != nil {
-		return nil, err
+		return nil, &sourceError{err}
 	}
 	return x.openRun(bytes.NewReader(buf.Bytes()), int64(buf.Len()))
 }
@@ -275,7 +311,7 @@ func (x *Index) Wait(ctx context.Context) error {
 	defer stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for b.working && x.waiting() > epochsWaiting {
+	for b.seal.working && x.waiting() > epochsWaiting {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -296,14 +332,7 @@ func (x *Index) waiting() int {
 // Close writes what is in memory to runs, so that it need not be made of the log again, and closes the files, as soon as no view is
 // used any more. Nothing may be added from now on; views that are held stay good.
 func (x *Index) Close() {
-	b := &x.builder
-	b.stop()
-	b.mu.Lock()
-	b.closed = true
-	for b.working {
-		b.idle.Wait()
-	}
-	b.mu.Unlock()
+	x.builder.close()
 	x.mu.RLock()
 	epochs := x.set.epochs
 	x.mu.RUnlock()

@@ -179,8 +179,12 @@ func intersect(all []Cursor) Cursor {
 	return intersection(all)
 }
 
-// union walks over what any of its cursors has. It is a heap by the key at which each cursor is.
-type union []headed
+// union walks over what any of its cursors has. When one of them fails it is done at once: the rest of that one's keys lie
+// among those of the others.
+type union struct {
+	heads []headed // a heap by the key at which each cursor is
+	err   error
+}
 
 type headed struct {
 	Cursor
@@ -194,55 +198,56 @@ func unite(all []Cursor) Cursor {
 	case 1:
 		return all[0]
 	}
-	u := make(union, len(all))
+	u := &union{heads: make([]headed, len(all))}
 	for i, c := range all {
-		u[i].Cursor = c
+		u.heads[i].Cursor = c
 	}
 	return u
 }
 
-func (u union) Seek(key uint64) uint64 {
-	for u[0].at < key || u[0].at == 0 {
-		u[0].at = u[0].Seek(key)
+func (u *union) Seek(key uint64) uint64 {
+	if u.err != nil {
+		return Done
+	}
+	for first := &u.heads[0]; first.at < key || first.at == 0; {
+		if first.at = first.Seek(key); first.at == Done {
+			if u.err = first.Err(); u.err != nil {
+				return Done
+			}
+		}
 		u.sink()
 	}
-	return u[0].at
+	return u.heads[0].at
 }
 
 // sink moves the first down to where it belongs.
-func (u union) sink() {
+func (u *union) sink() {
+	h := u.heads
 	for i := 0; ; {
 		least := 2*i + 1
-		if least >= len(u) {
+		if least >= len(h) {
 			return
 		}
-		if other := least + 1; other < len(u) && u[other].at < u[least].at {
+		if other := least + 1; other < len(h) && h[other].at < h[least].at {
 			least = other
 		}
-		if u[i].at <= u[least].at {
+		if h[i].at <= h[least].at {
 			return
 		}
-		u[i], u[least] = u[least], u[i]
+		h[i], h[least] = h[least], h[i]
 		i = least
 	}
 }
 
-func (u union) AtMost() int {
+func (u *union) AtMost() int {
 	n := 0
-	for i := range u {
-		n += u[i].AtMost()
+	for i := range u.heads {
+		n += u.heads[i].AtMost()
 	}
 	return n
 }
 
-func (u union) Err() error {
-	for i := range u {
-		if err := u[i].Err(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (u *union) Err() error { return u.err }
 
 func firstErr(all []Cursor) error {
 	for _, c := range all {
@@ -253,8 +258,7 @@ func firstErr(all []Cursor) error {
 	return nil
 }
 
-// except leaves hidden positions out. That the wrong ones are hidden cannot be: what is hidden is a list of its own kind, and
-// the records decide.
+// except leaves hidden positions out. The wrong ones are never hidden: no name has the term of what is hidden.
 type except struct {
 	Cursor
 	hidden Cursor

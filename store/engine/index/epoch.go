@@ -139,6 +139,8 @@ func (e *epoch) add(k *Keys) {
 	in.named = true
 	if k.Stream != "" {
 		e.number(in, k)
+	} else {
+		e.unsettle(in)
 	}
 	e.push(in, at)
 }

@@ -62,7 +62,10 @@ func (f *files) create(name string, write func(io.Writer) (int64, error)) error 
 	if err != nil {
 		return err
 	}
-	_, err = write(&appender{file: file})
+	to := &appender{file: file}
+	if _, err = write(to); err != nil && to.err == nil {
+		err = &sourceError{err}
+	}
 	if err == nil {
 		err = file.Sync()
 	}
@@ -92,10 +95,19 @@ func (f *files) remove(name string) {
 type appender struct {
 	file vfs.File
 	at   int64
+	err  error
 }
 
 func (a *appender) Write(b []byte) (int, error) {
 	n, err := a.file.WriteAt(b, a.at)
 	a.at += int64(n)
+	if err != nil {
+		a.err = err
+	}
 	return n, err
 }
+
+// sourceError says that it is not the file that keeps a run from being written, but what it is made of.
+type sourceError struct{ error }
+
+func (e *sourceError) Unwrap() error { return e.error }

@@ -108,7 +108,7 @@ func (x *Index) Advance(h *frame.Header) {
 	}
 	x.mu.Unlock()
 	if full {
-		x.builder.kick()
+		x.builder.kick(&x.builder.seal)
 	}
 }
 

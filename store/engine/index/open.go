@@ -1,15 +1,19 @@
 package index
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dchest/siphash"
 
 	"github.com/annalsdb/annals/internal/vfs"
 	"github.com/annalsdb/annals/store/engine/index/run"
@@ -40,6 +44,16 @@ type Config struct {
 	Foreground bool
 	// Logger is told of what an operator should know. Required.
 	Logger *slog.Logger
+
+	blind uint64 // of the hasher
+}
+
+// owner is what runs say of whose they are: the store, under the seed that its terms are hashed with. A store whose seed was lost has
+// another one, under which a run of before would find nothing.
+func (c *Config) owner() [16]byte {
+	h := NewHasher(c.Identity.HashSeed)
+	low, high := siphash.Hash128(h.k0, h.k1, c.Identity.Store[:])
+	return [16]byte(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, low), high))
 }
 
 // Dated are the keys of an event, and its time in nanoseconds since 1970.
@@ -65,9 +79,10 @@ type Tail struct {
 
 func timeAt(nanos int64) time.Time { return time.Unix(0, nanos).UTC() }
 
-// Open makes the index of a log from the runs that there are. Whoever opens it compares [Index.Tail] with the log, and adds the
-// frames that follow it. Files that do not verify are left out. The error is that of listing the directory.
-func Open(ctx context.Context, c Config) (*Index, error) {
+// Open makes the index of a log from the runs that there are. Whoever opens it says with [Index.Trust] which of them are of the log
+// as it is, and adds the frames that follow them. Files that do not verify are left out. Nothing keeps an index from being
+// opened: the log has all that it would say.
+func Open(ctx context.Context, c Config) *Index {
 	for _, d := range []struct{ value, standard *int64 }{
 		{&c.MemoryBytes, new(int64(defaultMemoryBytes))}, {&c.CacheBytes, new(int64(defaultCacheBytes))},
 	} {
@@ -82,19 +97,20 @@ func Open(ctx context.Context, c Config) (*Index, error) {
 		hasher: NewHasher(c.Identity.HashSeed), config: c,
 		options: run.ReadOptions{Budget: run.NewBudget(c.MemoryBytes), Cache: run.NewCache(c.CacheBytes)},
 	}
+	x.hasher.blind = c.blind
 	x.files = files{fs: c.FS, dir: c.Dir, c: &x.config}
 	x.builder.init(ctx, x)
 	var runs []*piece
 	if c.FS != nil {
 		var err error
 		if runs, err = x.openRuns(); err != nil {
-			return nil, fmt.Errorf("index: %w", err)
+			c.Logger.Warn("the index cannot be read, and is made anew from the log", "directory", c.Dir, "error", err)
 		}
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.startLocked(runs)
-	return x, nil
+	return x
 }
 
 // startLocked begins with these runs, and nothing after them.
@@ -108,55 +124,72 @@ func (x *Index) startLocked(runs []*piece) {
 	x.head.Store(last)
 }
 
-// openRuns opens runs that lie side by side, from the first position on, the largest ones that there are.
-func (x *Index) openRuns() ([]*piece, error) {
-	names, err := x.files.names()
-	if err != nil {
-		return nil, err
-	}
-	type span struct {
-		first, last uint64
-		name        string
-	}
-	var spans []span
-	for _, name := range names {
-		if first, last, ok := parseRunName(name); ok {
-			spans = append(spans, span{first, last, name})
-		}
-	}
-	slices.SortFunc(spans, func(a, b span) int {
-		if a.first != b.first {
-			return compare(a.first, b.first)
-		}
-		return compare(b.last, a.last)
-	})
-	var runs []*piece
-	used := map[string]bool{}
-	next := uint64(1)
-	for _, s := range spans {
-		if s.first != next {
-			continue
-		}
-		p, err := x.openFile(s.name, s.first, s.last)
+// openRuns opens runs that lie side by side, from the first position on, the largest ones that there are. Beside a writer files may
+// vanish, since there are larger ones in their place: then it looks again.
+func (x *Index) openRuns() (runs []*piece, err error) {
+	for i := range listingsMost {
+		names, err := x.files.names()
 		if err != nil {
-			x.config.Logger.Warn("a part of the index is left out", "file", s.name, "error", err)
-			continue
+			return nil, err
 		}
-		runs, used[s.name], next = append(runs, p), true, s.last+1
-	}
-	for _, name := range names {
-		if !used[name] && !x.config.ReadOnly && (strings.HasSuffix(name, runSuffix) || strings.HasSuffix(name, partSuffix)) {
-			x.files.remove(name)
+		var vanished bool
+		if runs, vanished = x.openNamed(names); !vanished || !x.config.ReadOnly {
+			return runs, nil
+		}
+		if i < listingsMost-1 {
+			for _, p := range runs {
+				_ = p.file.Close() // it was only read
+			}
 		}
 	}
 	return runs, nil
 }
 
-func compare(a, b uint64) int {
-	if a < b {
-		return -1
+// listingsMost is how often a directory is looked at in which files vanish.
+const listingsMost = 4
+
+// span is the positions that a file covers.
+type span struct {
+	first, last uint64
+	name        string
+}
+
+func spans(names []string) []span {
+	var all []span
+	for _, name := range names {
+		if first, last, ok := parseRunName(name); ok {
+			all = append(all, span{first, last, name})
+		}
 	}
-	return 1
+	slices.SortFunc(all, func(a, b span) int { return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last)) })
+	return all
+}
+
+// openNamed opens runs that have these names, and removes what nobody needs. It tells whether one of them was not there.
+func (x *Index) openNamed(names []string) (runs []*piece, vanished bool) {
+	used := map[string]bool{}
+	next := uint64(1)
+	for _, s := range spans(names) {
+		if s.first != next {
+			continue
+		}
+		p, err := x.openFile(s.name, s.first, s.last)
+		if err != nil {
+			vanished = vanished || errors.Is(err, fs.ErrNotExist)
+			x.config.Logger.Warn("a part of the index is left out", "file", s.name, "error", err)
+			continue
+		}
+		runs, used[s.name], next = append(runs, p), true, s.last+1
+	}
+	if x.config.ReadOnly {
+		return runs, vanished
+	}
+	for _, name := range names {
+		if !used[name] && (strings.HasSuffix(name, runSuffix) || strings.HasSuffix(name, partSuffix)) {
+			x.files.remove(name)
+		}
+	}
+	return runs, vanished
 }
 
 var errOtherLog = errors.New("it is of another log, or of other positions than its name says")
@@ -188,29 +221,39 @@ func (x *Index) openRun(f io.ReaderAt, size int64) (*piece, error) {
 		return nil, err
 	}
 	m := r.Meta()
-	if m.Store != [16]byte(x.config.Identity.Store) || m.Incarnation != x.config.Identity.Incarnation {
+	if m.Store != x.config.owner() || m.Incarnation != x.config.Identity.Incarnation {
 		return nil, errOtherLog
 	}
 	return &piece{x: x, first: m.First, last: m.Last, meta: m, ids: boundsOf(&m), reader: r}, nil
 }
 
-// Tail is the frame that ends the last run; there may be none. It is for whoever has opened the index.
-func (x *Index) Tail() (Tail, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if n := len(x.set.runs); n > 0 {
-		return x.set.runs[n-1].tail(), true
+// Trust leaves runs out, from the first one on whose last frame the log does not have, and tells where the others end; there may be
+// none. It is for whoever has opened the index, before anything is added. From then on runs are mended and merged.
+func (x *Index) Trust(has func(Tail) (bool, error)) (last Tail, some bool, err error) {
+	runs := x.set.runs // nobody changes them yet
+	for i, p := range runs {
+		known, err := has(p.tail())
+		if err != nil {
+			return Tail{}, false, err
+		}
+		if !known {
+			x.drop(runs[i:])
+			runs = runs[:i]
+			break
+		}
+		last, some = p.tail(), true
 	}
-	return Tail{}, false
+	x.builder.kick(&x.builder.mend)
+	return last, some, nil
 }
 
-// DropTail leaves the last run out: the log does not have the frame that ends it.
-func (x *Index) DropTail() {
+// drop leaves the last runs out.
+func (x *Index) drop(runs []*piece) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	runs := x.set.runs
-	p := runs[len(runs)-1]
-	x.config.Logger.Warn("a part of the index does not belong to the log and is left out", "file", p.name)
-	p.gone.Store(!x.config.ReadOnly)
-	x.startLocked(slices.Clone(runs[:len(runs)-1]))
+	for _, p := range runs {
+		x.config.Logger.Warn("a part of the index does not belong to the log and is left out", "file", p.name)
+		p.gone.Store(!x.config.ReadOnly)
+	}
+	x.startLocked(slices.Clone(x.set.runs[:len(x.set.runs)-len(runs)]))
 }

@@ -22,6 +22,8 @@ type piece struct {
 	sets        atomic.Int64
 	// damaged says that it does not answer any more; gone that its file is to be removed when nobody uses it.
 	damaged, gone atomic.Bool
+	// How often it could not be made anew, and how often that is not tried again. For who mends it.
+	failures, pause int
 }
 
 // errDamaged is the answer of a piece that has been found to be damaged.
@@ -56,8 +58,22 @@ func (p *piece) broken(err error) {
 		return
 	}
 	p.x.config.Logger.Warn("a part of the index is damaged; it is made anew from the log", "file", p.name, "first", p.first, "last", p.last, "error", err)
-	p.x.builder.kick()
+	p.x.builder.kick(&p.x.builder.mend)
 }
+
+// attempt reports whether to make it anew. Should that fail, for what the log has lost for instance, it is tried less and less often.
+func (p *piece) attempt() bool {
+	if p.pause > 0 {
+		p.pause--
+		return false
+	}
+	p.failures = min(p.failures+1, attemptsRarest)
+	p.pause = 1<<p.failures - 1
+	return true
+}
+
+// attemptsRarest bounds how rarely a run that could not be made anew is tried again: about once for so many powers of 2 of steps.
+const attemptsRarest = 10
 
 func (p *piece) excludes(it *item) bool {
 	if p.damaged.Load() {

@@ -5,9 +5,7 @@ import "github.com/annalsdb/annals"
 // Plan is a query in terms. It is made once and may be used concurrently.
 type Plan struct {
 	items []item
-	// hidden is the term of what does not match, if hides.
-	hidden Term
-	hides  bool
+	hides bool // the events of the system
 }
 
 // item is one alternative of a query.
@@ -20,9 +18,6 @@ type item struct {
 // Plan makes the plan of a query.
 func (h Hasher) Plan(q annals.Query) Plan {
 	p := Plan{items: make([]item, 0, 1), hides: !q.IncludesSystem()}
-	if p.hides {
-		p.hidden = h.system()
-	}
 	for it := range q.Each() {
 		p.items = append(p.items, h.item(it))
 	}

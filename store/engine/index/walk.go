@@ -118,15 +118,17 @@ func planCursor(l lists, p *Plan, r Range) (c Cursor, everything bool, err error
 	default:
 		c = unite(some)
 	}
-	if !p.hides || l.excludes(&item{all: []Term{p.hidden}}) {
+	if !p.hides || l.excludes(&hidden) {
 		return c, everything, nil
 	}
-	hidden, err := l.list(p.hidden, r)
+	hidden, err := l.list(system, r)
 	if hidden == nil || err != nil {
 		return c, everything, err
 	}
 	return &except{Cursor: c, hidden: hidden}, false, nil
 }
+
+var hidden = item{all: []Term{system}}
 
 // itemCursor is nil if nothing matches.
 func itemCursor(l lists, it *item, r Range) (Cursor, error) {
@@ -213,7 +215,7 @@ func (e *epoch) anyOf(p *Plan, it *item, r Range) bool {
 			return false
 		}
 	}
-	one := Plan{items: []item{*it}, hidden: p.hidden, hides: p.hides}
+	one := Plan{items: []item{*it}, hides: p.hides}
 	c, _, _ := planCursor(directLists{e}, &one, r)
 	return c != nil && c.Seek(0) != Done
 }

@@ -1,0 +1,52 @@
+package index
+
+import "github.com/annalsdb/annals/store/engine/index/run"
+
+// Blind leaves bits of all terms out, so that names collide.
+func Blind(c Config, bits uint64) Config {
+	c.blind = bits
+	return c
+}
+
+// Settle waits until there is nothing to do in the background.
+func (x *Index) Settle() {
+	b := &x.builder
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.seal.working || b.mend.working {
+		b.idle.Wait()
+	}
+}
+
+// Pieces is how many runs and epochs there are.
+func (x *Index) Pieces() (runs, epochs int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.set.runs), len(x.set.epochs)
+}
+
+// Spans are the positions of the runs, and which of them are damaged.
+func (x *Index) Spans() (spans [][2]uint64, damaged int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, p := range x.set.runs {
+		spans = append(spans, [2]uint64{p.first, p.last})
+		if p.damaged.Load() {
+			damaged++
+		}
+	}
+	return spans, damaged
+}
+
+// Break says of all runs that they are damaged.
+func (x *Index) Break() {
+	x.mu.RLock()
+	runs := x.set.runs
+	x.mu.RUnlock()
+	for _, p := range runs {
+		p.broken(run.ErrDamaged)
+	}
+}
+
+// Owner is what runs say of whose they are.
+func (c *Config) Owner() [16]byte { return c.owner() }
