@@ -34,7 +34,14 @@ type Stats = engine.Stats
 type Recovery = segment.Recovery
 
 // Report is what [Store.Verify] found.
-type Report = segment.Report
+type Report struct {
+	segment.Report
+	// Index is what of the index differs from the log. It is made anew, and nothing is lost by it: Damage alone says what is.
+	Index []*IndexDamage
+}
+
+// IndexDamage is a part of the index that is not that of the log.
+type IndexDamage = engine.IndexDamage
 
 // Option adjusts a store.
 type Option func(*options)
@@ -116,9 +123,14 @@ func open(ctx context.Context, dir string, opts []Option) (*Store, error) {
 // Recovery is what opening found: whether the store had been closed, what was cut off, what is damaged.
 func (s *Store) Recovery() Recovery { return s.dir.Recovered() }
 
-// Verify reads everything that is durable and compares all checksums and hashes. It lists all damage and does not stop at
-// the first; the error is that of ctx, or [annals.ErrClosed]. It may run beside everything else.
-func (s *Store) Verify(ctx context.Context) (Report, error) { return s.dir.Verify(ctx) }
+// Verify reads everything that is durable and compares all checksums and hashes, and the index with the log. It lists all
+// damage and does not stop at the first; the error is that of ctx, or [annals.ErrClosed]. It may run beside everything else.
+func (s *Store) Verify(ctx context.Context) (r Report, err error) {
+	if r.Report, err = s.dir.Verify(ctx); err == nil {
+		r.Index, err = s.VerifyIndex(ctx)
+	}
+	return r, err
+}
 
 // Close ends the store: the append that is being made durable is waited for; every call and every subscription answers
 // [annals.ErrClosed] from now on. It marks the log as closed and gives the directory free. It may be called again.

@@ -31,8 +31,11 @@ func Inspect(ctx context.Context, dir string, opts ...Option) (*Inspection, erro
 // Recovery is what opening found, and how far the log goes.
 func (i *Inspection) Recovery() Recovery { return i.dir.Recovered() }
 
-// Verify is [Store.Verify].
-func (i *Inspection) Verify(ctx context.Context) (Report, error) { return i.dir.Verify(ctx) }
+// Verify is [Store.Verify] of the log alone: there is no index.
+func (i *Inspection) Verify(ctx context.Context) (r Report, err error) {
+	r.Report, err = i.dir.Verify(ctx)
+	return r, err
+}
 
 // Close closes the files. It may be called again.
 func (i *Inspection) Close() error {

@@ -50,3 +50,9 @@ func (x *Index) Break() {
 
 // Owner is what runs say of whose they are.
 func (c *Config) Owner() [16]byte { return c.owner() }
+
+// Unite walks over what any of the cursors has.
+func Unite(all ...Cursor) Cursor { return unite(all) }
+
+// Safe goes on with every position of r where c fails.
+func Safe(c Cursor, r Range) Cursor { return &safeCursor{Cursor: c, lists: directLists{}, rest: r} }

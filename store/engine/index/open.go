@@ -29,9 +29,8 @@ type Config struct {
 	Dir string
 	// ReadOnly writes nothing; what is not in runs yet stays in memory.
 	ReadOnly bool
-	// Events reads the events at positions from the first to the last, each with its keys and its time in nanoseconds. It is
-	// for runs that have to be made anew. Keys are lent until the next are asked for.
-	Events func(ctx context.Context, first, last uint64) iter.Seq2[Dated, error]
+	// Events reads the log for runs that have to be made anew.
+	Events Events
 	// EpochEvents is how many events are kept in memory before they are written to a run. By default 65,536.
 	EpochEvents int
 	// MemoryBytes bounds what runs keep in memory of their filters and fences; beyond it they are read from files each time.
@@ -55,6 +54,10 @@ func (c *Config) owner() [16]byte {
 	low, high := siphash.Hash128(h.k0, h.k1, c.Identity.Store[:])
 	return [16]byte(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, low), high))
 }
+
+// Events reads the events at positions from the first to the last, each with its keys and its time in nanoseconds. Keys are
+// lent until the next are asked for.
+type Events = func(ctx context.Context, first, last uint64) iter.Seq2[Dated, error]
 
 // Dated are the keys of an event, and its time in nanoseconds since 1970.
 type Dated struct {
