@@ -15,6 +15,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine"
+	"github.com/annalsdb/annals/store/engine/index"
 	"github.com/annalsdb/annals/store/engine/journal"
 )
 
@@ -37,6 +38,7 @@ type weather struct {
 	stores   int
 	faults   bool
 	tooLarge bool
+	index    index.Config
 	// kinds of answers that must come, and kinds that must not.
 	must, never []string
 }
@@ -50,6 +52,9 @@ func TestEveryAnswerIsTrueOfTheLogAtSomeMomentBetweenQuestionAndAnswer(t *testin
 		"over a journal that works":            {stores: 1, must: answers, never: []string{"full", "too large", "overloaded"}},
 		"over a journal that fails":            {stores: 1, faults: true, must: append([]string{"full"}, answers...), never: []string{"too large"}},
 		"from two stores":                      {stores: 2, faults: true, must: append([]string{"full"}, answers...), never: []string{"too large"}},
+		"with epochs of 3":                     {stores: 1, faults: true, must: answers, index: index.Config{EpochEvents: 3}},
+		"with epochs of 1, sealed at once":     {stores: 2, faults: true, index: index.Config{EpochEvents: 1, Foreground: true}},
+		"with epochs of 17":                    {stores: 2, must: answers[:5], index: index.Config{EpochEvents: 17}},
 		"over a journal that takes less still": {stores: 1, faults: true, tooLarge: true, must: append([]string{"full", "too large"}, answers...)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +138,7 @@ func newHistory(t *testing.T, seed uint64, w weather) *history {
 	t.Helper()
 	h := &history{t: t, seed: seed, weather: w, journal: newJournal()}
 	for range w.stores {
-		h.stores = append(h.stores, start(t, h.journal, func(c *engine.Config) { c.FrameEvents, c.FrameBytes = 12, 4000 }))
+		h.stores = append(h.stores, start(t, h.journal, func(c *engine.Config) { c.FrameEvents, c.FrameBytes, c.Index = 12, 4000, w.index }))
 	}
 	h.disturb(h.generator(0))
 	return h
