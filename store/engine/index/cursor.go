@@ -56,14 +56,6 @@ type listCursor struct {
 	backwards bool
 }
 
-// newListCursor walks over what r has of a list.
-func newListCursor(base uint64, offsets []uint32, r Range) Cursor {
-	if offsets = within(base, offsets, r.After, r.Upto); len(offsets) == 0 {
-		return noneCursor{}
-	}
-	return &listCursor{base: base, offsets: offsets, backwards: r.Backwards}
-}
-
 func (l *listCursor) Seek(key uint64) uint64 {
 	if l.backwards {
 		return l.seekBack(^key)

@@ -119,7 +119,7 @@ func TestClosingWritesAllThatOpeningWouldReadFromTheLog(t *testing.T) {
 		r.x.Close()
 		r.x = index.Open(t.Context(), r.config)
 		tail, some, err := r.x.Trust(func(index.Tail) (bool, error) { return true, nil })
-		number, head := r.x.Frame()
+		head, number := r.x.HeadFrame()
 		if h := r.headers[len(r.headers)-1]; err != nil || !some || tail.Seq != h.Seq || tail.Hash != h.Hash || head != uint64(len(r.log)) || number != h.Seq {
 			t.Fatalf("opened at %+v, %v; want frame %d and position %d", tail, err, h.Seq, len(r.log))
 		}
