@@ -30,7 +30,7 @@ func wide(events int) ([]byte, frame.Header) {
 func BenchmarkDecode(b *testing.B) {
 	f, _ := wide(1000)
 	for name, d := range map[string]*frame.Decoder{
-		"owned": frame.NewDecoder(store, true), "shared": frame.NewSharer(store), "lent": frame.NewLender(store),
+		"owned": frame.NewDecoder(store, true), "lent": frame.NewLender(store),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

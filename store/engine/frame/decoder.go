@@ -17,15 +17,15 @@ const (
 )
 
 // Decoder decodes records, a sequence of many at much less than an allocation each. It is for one goroutine. The zero
-// Decoder is of no use: [NewDecoder] makes one whose records share no memory with what they are decoded from,
-// [NewSharer] and [NewLender] make those whose records do.
+// Decoder is of no use: [NewDecoder] makes one whose records share no memory with what they are decoded from, [NewLender]
+// one whose records do.
 type Decoder struct {
 	seed  uint32
 	chunk int
 	bytes []byte
 	tags  []string
-	// shares: names and data stay where they are. lends: the list of tags is used again too.
-	shares, lends bool
+	// lends: names and data stay where they are, and the list of tags is used again.
+	lends bool
 	// The time of the last record: those of a frame have the same.
 	nanos int64
 	time  time.Time
@@ -42,16 +42,10 @@ func NewDecoder(store StoreID, many bool) *Decoder {
 	return d
 }
 
-// NewSharer decodes records whose names, metadata and data stay in the bytes that they are decoded from, which nobody
-// may write to again. Such a record lasts, and keeps those bytes.
-func NewSharer(store StoreID) *Decoder {
-	return &Decoder{seed: crcSeed(store), chunk: chunkBytes, shares: true}
-}
-
 // NewLender decodes records that are good until the next one is decoded, or until the bytes that they are decoded from
 // are written to: nothing of them is copied, names neither.
 func NewLender(store StoreID) *Decoder {
-	return &Decoder{seed: crcSeed(store), shares: true, lends: true}
+	return &Decoder{seed: crcSeed(store), lends: true}
 }
 
 // Decode is [DecodeRecord] for a record that shares memory with b only if the decoder says so.
@@ -129,7 +123,7 @@ func (d *Decoder) fields(r *Record, b []byte) error {
 		}
 	}
 	own := b[RecordHeaderBytes:whole]
-	if !d.shares {
+	if !d.lends {
 		own = d.alloc(len(own))
 		copy(own, b[RecordHeaderBytes:])
 	}

@@ -34,12 +34,12 @@ func TestADecoderAgreesWithDecodeRecordAndSharesNoMemory(t *testing.T) {
 func decoders() map[string]*frame.Decoder {
 	return map[string]*frame.Decoder{
 		"of one": frame.NewDecoder(store, false), "of many": frame.NewDecoder(store, true),
-		"that shares": frame.NewSharer(store), "that lends": frame.NewLender(store),
+		"that lends": frame.NewLender(store),
 	}
 }
 
 // It is not run beside others, whose allocations would count.
-func TestDecodersThatShareGiveWhatTheBytesSay(t *testing.T) {
+func TestDecodersGiveWhatTheBytesSay(t *testing.T) {
 	f, _ := build(1, 1, [32]byte{})
 	for _, b := range frame.Records(f) {
 		want, _, err := frame.DecodeRecord(b, store)

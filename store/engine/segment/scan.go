@@ -10,12 +10,10 @@ import (
 	"github.com/annalsdb/annals/store/engine/frame"
 )
 
-// How much a scan reads at once: little at first, since it may be left soon, then more. Records that last share the block
-// that they were read in, so one that is kept keeps the whole block: those are smaller.
+// How much a scan reads at once: little at first, since it may be left soon, then more.
 const (
-	blockBytesFirst  = 16 << 10
-	blockBytesShared = 32 << 10
-	blockBytesLent   = 256 << 10
+	blockBytesFirst = 16 << 10
+	blockBytesMost  = 256 << 10
 )
 
 // endedEvery is after how many records a scan looks at its context.
@@ -24,8 +22,8 @@ const endedEvery = 64
 // Scan implements [journal.Records].
 func (d *Dir) Scan(ctx context.Context, after, upto annals.Position) iter.Seq2[frame.Record, error] {
 	return func(yield func(frame.Record, error) bool) {
-		s := scanner{d: d, decoder: frame.NewSharer(d.identity.Store), most: blockBytesShared}
-		s.run(ctx, after, upto, func(r *frame.Record, err error) bool {
+		// To copy records out of one buffer makes less garbage than to give away the blocks that they are read in.
+		scan(ctx, d, frame.NewDecoder(d.identity.Store, true), after, upto, func(r *frame.Record, err error) bool {
 			if err != nil {
 				return yield(frame.Record{}, err)
 			}
@@ -37,30 +35,31 @@ func (d *Dir) Scan(ctx context.Context, after, upto annals.Position) iter.Seq2[f
 // ScanLent implements [journal.Records].
 func (d *Dir) ScanLent(ctx context.Context, after, upto annals.Position) iter.Seq2[*frame.Record, error] {
 	return func(yield func(*frame.Record, error) bool) {
-		buf, _ := lentBlocks.Get().(*[blockBytesLent]byte)
-		defer lentBlocks.Put(buf)
-		s := scanner{d: d, decoder: frame.NewLender(d.identity.Store), most: blockBytesLent, buf: buf[:]}
-		s.run(ctx, after, upto, yield)
+		scan(ctx, d, frame.NewLender(d.identity.Store), after, upto, yield)
 	}
 }
 
-var lentBlocks = sync.Pool{New: func() any { return new([blockBytesLent]byte) }}
+var blocks = sync.Pool{New: func() any { return new([blockBytesMost]byte) }}
 
-// scanner reads records in order, block by block.
+// scanner reads records in order, block by block, all into one buffer.
 type scanner struct {
 	d       *Dir
 	decoder *frame.Decoder
-	// most is how large a block is at most; next how large the next one is.
-	most, next int64
-	// buf is for all blocks; nil if each is to have memory of its own.
-	buf []byte
+	next    int64 // how large the next block is
+	buf     []byte
+}
+
+func scan(ctx context.Context, d *Dir, decoder *frame.Decoder, after, upto annals.Position, yield func(*frame.Record, error) bool) {
+	buf, _ := blocks.Get().(*[blockBytesMost]byte)
+	defer blocks.Put(buf)
+	s := scanner{d: d, decoder: decoder, next: blockBytesFirst, buf: buf[:]}
+	s.run(ctx, after, upto, yield)
 }
 
 func (s *scanner) run(ctx context.Context, after, upto annals.Position, yield func(*frame.Record, error) bool) {
 	if after >= upto {
 		return
 	}
-	s.next = blockBytesFirst
 	for p := after + 1; p <= upto; {
 		s.d.mu.RLock()
 		err := s.d.readable(upto)
@@ -143,14 +142,11 @@ func (s *scanner) block(v *view, p, last annals.Position) block {
 		return b
 	}
 	n, end := v.run(p, int(min(last-p, 1<<20))+1, v.end, s.next)
-	if s.next = min(2*s.next, s.most); n == 0 { // it is large: it gets memory of its own
+	if s.next = min(2*s.next, blockBytesMost); n == 0 { // it is large: it gets memory of its own
 		return b
 	}
-	b.records, b.bytes = n, s.buf
-	if b.bytes == nil {
-		b.bytes = make([]byte, end-b.off)
-	}
-	n, _ = v.file.ReadAt(b.bytes[:end-b.off], b.off) // what is missing is read again, alone, which tells why it cannot be read
-	b.bytes = b.bytes[:n]
+	b.records = n
+	n, _ = v.file.ReadAt(s.buf[:end-b.off], b.off) // what is missing is read again, alone, which tells why it cannot be read
+	b.bytes = s.buf[:n]
 	return b
 }
