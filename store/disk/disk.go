@@ -37,11 +37,11 @@ type Recovery = segment.Recovery
 type Report struct {
 	segment.Report
 	// Index is what of the index differs from the log. It is made anew, and nothing is lost by it: Damage alone says what is.
-	Index []*IndexDamage
+	Index []*IndexDamageError
 }
 
-// IndexDamage is a part of the index that is not that of the log.
-type IndexDamage = engine.IndexDamage
+// IndexDamageError is a part of the index that is not that of the log.
+type IndexDamageError = engine.IndexDamageError
 
 // Option adjusts a store.
 type Option func(*options)

@@ -57,7 +57,10 @@ func TestTheStoreKeepsEveryPromiseWhateverTheIndexIsMadeOf(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			storetest.Run(t, func(t *testing.T) annals.Store { return start(t, newJournal(), shape) })
+			storetest.Run(t, func(t *testing.T) annals.Store {
+				t.Helper()
+				return start(t, newJournal(), shape)
+			})
 		})
 	}
 }
@@ -68,7 +71,10 @@ func TestRandomOperationsGetTheAnswersOfTheReferenceStoreWhateverTheIndexIsMadeO
 		for i, force := range []func(*engine.Config){engine.LookUpAlways, engine.ScanAlways} {
 			t.Run(fmt.Sprintf("%s, plan %d", name, i), func(t *testing.T) {
 				t.Parallel()
-				storetest.Model(t, func(t *testing.T) annals.Store { return start(t, newJournal(), shape, force) }, uint64(100+i))
+				storetest.Model(t, func(t *testing.T) annals.Store {
+					t.Helper()
+					return start(t, newJournal(), shape, force)
+				}, uint64(100+i))
 			})
 		}
 	}
@@ -83,6 +89,7 @@ func TestReopeningChangesNothingWhateverTheIndexIsMadeOf(t *testing.T) {
 				var mu sync.Mutex
 				disks := map[string]vfs.FS{}
 				storetest.RunPersistent(t, func(t *testing.T, dir string) annals.Store {
+					t.Helper()
 					mu.Lock()
 					defer mu.Unlock()
 					if disks[dir] == nil {
@@ -103,7 +110,7 @@ type log struct {
 
 func (l log) Close() error { return errors.Join(l.Store.Close(), l.dir.Close()) }
 
-func openLog(t testing.TB, fs vfs.FS, change ...func(*engine.Config)) log {
+func openLog(t *testing.T, fs vfs.FS, change ...func(*engine.Config)) log {
 	t.Helper()
 	d, err := segment.Open(t.Context(), fs, "/log", segment.Options{Random: rand.Reader, SegmentBytes: 64 << 10})
 	if err != nil {
@@ -140,7 +147,9 @@ func TestAPlanChangesNoAnswer(t *testing.T) {
 	for name, shape := range shapes() {
 		for _, force := range []func(*engine.Config){engine.LookUpAlways, engine.ScanAlways} {
 			s := start(t, j, shape, force)
-			s.Index().Wait(t.Context())
+			if err := s.Index().Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 			for range 120 {
 				compareReads(t, g, s, reference)
 			}

@@ -6,13 +6,13 @@ import (
 	"github.com/annalsdb/annals/store/engine/index"
 )
 
-// IndexDamage is a part of the index that is not that of the log. Nothing is lost by it.
-type IndexDamage = index.DamageError
+// IndexDamageError is a part of the index that is not that of the log. Nothing is lost by it.
+type IndexDamageError = index.DamageError
 
 // VerifyIndex compares the index with all events of the log, and lists each part of it that differs. Such a part is made anew
 // in the background, and until then it is not asked any more. It reads the log once, in the order of positions, and may run
 // beside everything else. The error is that of ctx, of reading, or [annals.ErrClosed].
-func (s *Store) VerifyIndex(ctx context.Context) ([]*IndexDamage, error) {
+func (s *Store) VerifyIndex(ctx context.Context) ([]*IndexDamageError, error) {
 	if err := s.ended(ctx); err != nil {
 		return nil, err
 	}

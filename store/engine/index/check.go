@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/index/run"
@@ -123,7 +124,7 @@ func ofLog(ctx context.Context, first, last uint64, events Events, regular func(
 		terms = append(terms[:0], d.Keys.rest...)
 		terms = append(terms, d.Keys.id, d.Keys.stream)
 		for i, t := range terms {
-			if !contains(terms[:i], t) { // two names of an event may have the same term
+			if !slices.Contains(terms[:i], t) { // two names of an event may have the same term
 				s.post(t, p)
 			}
 		}
@@ -139,15 +140,6 @@ func ofLog(ctx context.Context, first, last uint64, events Events, regular func(
 		return s, nil, fmt.Errorf("index: the log has events up to %d, and there should be some up to %d", p-1, last)
 	}
 	return s, reason, nil
-}
-
-func contains(terms []Term, t Term) bool {
-	for _, other := range terms {
-		if other == t {
-			return true
-		}
-	}
-	return false
 }
 
 // check compares a run with the log. The first error is what is wrong with the run.

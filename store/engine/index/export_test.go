@@ -8,6 +8,13 @@ func Blind(c Config, bits uint64) Config {
 	return c
 }
 
+// Hashes is the hasher of an index.
+func Hashes(c Config) Hasher {
+	h := NewHasher(c.Identity.HashSeed)
+	h.blind = c.blind
+	return h
+}
+
 // Settle waits until there is nothing to do in the background.
 func (x *Index) Settle() {
 	b := &x.builder

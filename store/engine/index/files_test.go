@@ -25,9 +25,9 @@ func newWorld(seed uint64, names int) *world {
 }
 
 // onFiles is a rig whose index is in files.
-func onFiles(t testing.TB, seed uint64, fs vfs.FS, epoch int) *rig {
-	t.Helper()
-	return newRig(t, newWorld(seed, 4), index.Config{FS: fs, Dir: dir, EpochEvents: epoch, Foreground: true})
+func onFiles(tb testing.TB, seed uint64, fs vfs.FS, epoch int) *rig {
+	tb.Helper()
+	return newRig(tb, newWorld(seed, 4), index.Config{FS: fs, Dir: dir, EpochEvents: epoch, Foreground: true})
 }
 
 // reopen opens the index on another file system, as it would be after a kill.
@@ -47,47 +47,47 @@ func (r *rig) answers() {
 }
 
 // content is the files of the index, by name.
-func content(t testing.TB, fs vfs.FS) map[string]string {
-	t.Helper()
+func content(tb testing.TB, fs vfs.FS) map[string]string {
+	tb.Helper()
 	names, err := fs.List(dir)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	files := map[string]string{}
 	for _, name := range names {
-		files[name] = string(bytesOf(t, fs, name))
+		files[name] = string(bytesOf(tb, fs, name))
 	}
 	return files
 }
 
-func bytesOf(t testing.TB, fs vfs.FS, name string) []byte {
-	t.Helper()
+func bytesOf(tb testing.TB, fs vfs.FS, name string) []byte {
+	tb.Helper()
 	f, err := fs.Open(dir + "/" + name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer f.Close()
 	size, err := f.Size()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	b := make([]byte, size)
 	if _, err := f.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
 // overwrite changes a file in place, under whoever has it open.
-func overwrite(t testing.TB, fs vfs.FS, name string, at int64, b ...byte) {
-	t.Helper()
+func overwrite(tb testing.TB, fs vfs.FS, name string, at int64, b ...byte) {
+	tb.Helper()
 	f, err := fs.OpenReadWrite(dir + "/" + name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer f.Close()
 	if _, err := f.WriteAt(b, at); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
@@ -531,8 +531,8 @@ func TestAnIndexIsReadBesideAWriterThatMerges(t *testing.T) {
 	r := onFiles(t, 11, fs, 2)
 	for range 60 {
 		r.frame(1 + r.IntN(3))
-		other := *r
-		other.config.ReadOnly = true
+		other := &rig{TB: t, world: newWorld(1, 4), config: r.config, log: r.log, headers: r.headers, last: r.last, used: r.used, now: r.now}
+		other.config.ReadOnly, other.config.Events = true, other.events
 		looked := false
 		other.config.FS = vfs.NewFaulty(fs, func(o vfs.Op) vfs.Fault {
 			switch o.Kind {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,14 +103,14 @@ type rig struct {
 	used    map[string]bool // ids in their streams
 	now     time.Time
 	views   []index.View
-	scans   int // how many events were read for runs that were made anew
+	mu      sync.Mutex // of the log, while the index reads it in the background
 }
 
 var identity = journal.Identity{Store: frame.StoreID{1, 2, 3}, Incarnation: 4, HashSeed: [16]byte{5}}
 
-func newRig(t testing.TB, w *world, c index.Config) *rig {
-	t.Helper()
-	r := &rig{TB: t, world: w, last: map[string]annals.Revision{}, used: map[string]bool{}, now: time.Unix(1e9, 0)}
+func newRig(tb testing.TB, w *world, c index.Config) *rig {
+	tb.Helper()
+	r := &rig{TB: tb, world: w, last: map[string]annals.Revision{}, used: map[string]bool{}, now: time.Unix(1e9, 0)}
 	c.Identity, c.Events, c.Logger = identity, r.events, slog.New(slog.DiscardHandler)
 	r.config = index.Blind(c, w.blind)
 	r.open()
@@ -152,11 +153,10 @@ func (r *rig) index(h *frame.Header, es []annals.Recorded) {
 
 // events reads the log for the index.
 func (r *rig) events(_ context.Context, first, last uint64) iter.Seq2[index.Dated, error] {
+	r.mu.Lock()
 	log := r.log[first-1 : last]
-	hasher := index.NewHasher(identity.HashSeed)
-	if r.x != nil {
-		hasher = r.x.Hasher()
-	}
+	r.mu.Unlock()
+	hasher := index.Hashes(r.config)
 	return func(yield func(index.Dated, error) bool) {
 		for i := range log {
 			k, _ := hasher.Keys(&log[i].Event, nil)
@@ -223,7 +223,9 @@ func (r *rig) put(es ...annals.Event) {
 			}
 			r.last[e.Stream] = rec.Revision
 		}
+		r.mu.Lock()
 		r.log = append(r.log, rec)
+		r.mu.Unlock()
 	}
 	r.headers = append(r.headers, h)
 	r.index(&h, r.log[from:])
@@ -300,8 +302,8 @@ func (r *rig) checkWalk(v index.View, q annals.Query, in index.Range) {
 	if !slices.Equal(got, want) {
 		r.Fatalf("%s in %+v up to %d: got %v, want %v", q, in, v.Head(), got, want)
 	}
-	if any := v.Any(&plan, in); any != (len(want) > 0) && (r.exact() || len(want) > 0) {
-		r.Fatalf("%s in %+v: any says %t, and there are %v", q, in, any, want)
+	if some := v.Any(&plan, in); some != (len(want) > 0) && (r.exact() || len(want) > 0) {
+		r.Fatalf("%s in %+v: any says %t, and there are %v", q, in, some, want)
 	}
 }
 

@@ -107,7 +107,7 @@ func Open(ctx context.Context, c Config) *Index {
 	if c.FS != nil {
 		var err error
 		if runs, err = x.openRuns(); err != nil {
-			c.Logger.Warn("the index cannot be read, and is made anew from the log", "directory", c.Dir, "error", err)
+			c.Logger.WarnContext(ctx, "the index cannot be read, and is made anew from the log", "directory", c.Dir, "error", err)
 		}
 	}
 	x.mu.Lock()
@@ -241,7 +241,6 @@ func (x *Index) Trust(has func(Tail) (bool, error)) (last Tail, some bool, err e
 		}
 		if !known {
 			x.drop(runs[i:])
-			runs = runs[:i]
 			break
 		}
 		last, some = p.tail(), true
