@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/annalsdb/annals"
@@ -107,5 +108,45 @@ func TestVerifyFindsWhatRotsUnderAnOpenStore(t *testing.T) {
 	}
 	if got, err := read(t, s, annals.All()); len(got) != 6 || !errors.Is(err, annals.ErrDataLoss) {
 		t.Errorf("read %d events and then %v", len(got), err)
+	}
+}
+
+func TestVerifyFindsWhatRotsInTheIndexWhichIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	for i := range 20 {
+		put(t, s, annals.Event{Type: "A", Stream: "s-1", Data: fmt.Appendf(nil, "payload %d.", i+1)})
+	}
+	closed(t, s)
+	files, err := filepath.Glob(filepath.Join(dir, "index", "*.run"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilt := bytes.Clone(b)
+	spoilt[20] ^= 1
+	if err := os.WriteFile(files[0], spoilt, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, dir)
+	r, err := s.Verify(t.Context())
+	if err != nil || len(r.Damage) > 0 || len(r.Index) != 1 || r.Index[0].File != filepath.Base(files[0]) || !strings.Contains(r.Index[0].Error(), "nothing is lost") {
+		t.Errorf("%+v, %v; want damage of the index alone", r, err)
+	}
+	if got, err := read(t, s, annals.Stream("s-1")); err != nil || len(got) != 20 {
+		t.Errorf("read %d events, %v", len(got), err)
+	}
+	for len(r.Index) > 0 && t.Context().Err() == nil { // it is made anew in the background
+		if r, err = s.Verify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed(t, s)
+	if now, err := os.ReadFile(files[0]); err != nil || !bytes.Equal(now, b) {
+		t.Errorf("the run is not what it was: %v", err)
 	}
 }

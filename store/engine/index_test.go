@@ -456,3 +456,148 @@ func TestWhatIsLargeGetsTheRightAnswers(t *testing.T) {
 		}
 	}
 }
+
+// What names the segments can be made anew, but not under the seed of before.
+func TestAnIndexIsNotTrustedWhenTheSeedIsLost(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	shape := indexed(fs, "/log", 3, true)
+	s := openLog(t, fs, shape)
+	es := one("A", "s-1", "t:1")
+	for _, es := range [][]annals.Event{es, one("B", "s-2"), one("B", "s-2"), one("B", "s-2")} {
+		if _, err := s.Append(t.Context(), es); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List("/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, "MANIFEST") {
+			if err := fs.Remove("/log/" + name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s = openLog(t, fs, shape)
+	defer s.Close()
+	if got, err := read(t, s, annals.Tags("t:1")); err != nil || len(got) != 1 {
+		t.Errorf("read %v, %v", got, err)
+	}
+	if r, err := s.Append(t.Context(), es); err != nil && !errors.Is(err, annals.ErrReadOnly) || err == nil && !r.Duplicate {
+		t.Errorf("a retry: %+v, %v", r, err)
+	}
+	if found, err := s.VerifyIndex(t.Context()); err != nil || len(found) > 0 {
+		t.Errorf("the index: %v, %v", found, err)
+	}
+}
+
+// copyFiles copies what is directly in a directory.
+func copyFiles(t *testing.T, from, to vfs.FS, dir string) {
+	t.Helper()
+	names, err := from.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := to.MkdirAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if info, err := from.Stat(path); err != nil || info.Dir {
+			continue
+		}
+		in, err := from.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := in.Size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, size)
+		if n, _ := in.ReadAt(b, 0); n < len(b) {
+			t.Fatal(name, n)
+		}
+		_ = to.Remove(path)
+		out, err := to.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.WriteAt(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(in.Close(), out.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The log comes from a copy of before; the index is that of after.
+func TestAnIndexOfALogThatIsNoMoreIsNotTrusted(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		g := generator{rand2.New(rand2.NewPCG(seed, 9))}
+		fs := vfs.NewMem()
+		shape := func(fs vfs.FS) func(*engine.Config) { return indexed(fs, "/log", 1+int(seed), true) }
+		fill := func(s log, n int) {
+			for range n {
+				if _, err := s.System().Append(t.Context(), g.events(3)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s := openLog(t, fs, shape(fs))
+		fill(s, 20)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		older := fs.Kill()
+		s = openLog(t, fs, shape(fs))
+		fill(s, 1+g.IntN(40))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if seed%2 == 0 {
+			s = openLog(t, older, shape(older))
+			fill(s, 1+g.IntN(40))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		copyFiles(t, fs, older, "/log/index")
+		s = openLog(t, older, shape(older))
+		all, err := read(t, s, annals.All().WithSystem())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var events []annals.Event
+		var ids []annals.ID
+		for _, e := range all {
+			events, ids = append(events, e.Event), append(ids, e.ID)
+		}
+		checkReads(t, s.Store, g, events, ids)
+		if found, err := s.VerifyIndex(t.Context()); err != nil || len(found) > 0 {
+			t.Errorf("the index: %v, %v", found, err)
+		}
+		fill(s, 10)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestVerifyingTheIndexOfAClosedStore(t *testing.T) {
+	t.Parallel()
+	s := start(t, newJournal())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.VerifyIndex(t.Context()); !errors.Is(err, annals.ErrClosed) || len(found) > 0 {
+		t.Errorf("%v, %v", found, err)
+	}
+}

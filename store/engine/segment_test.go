@@ -60,7 +60,8 @@ func TestEveryAcknowledgedEventOutlivesAPowerCut(t *testing.T) {
 func powerCut(t *testing.T, rng *rand2.Rand) {
 	t.Helper()
 	fs := vfs.NewMem()
-	s := startSegments(t, fs)
+	epoch := 1 + rng.IntN(40)
+	s := startSegments(t, fs, indexed(fs, "/log", epoch, false))
 	var mu sync.Mutex
 	acked := map[annals.Position]annals.ID{}
 	enough, stop := make(chan struct{}), make(chan struct{})
@@ -94,7 +95,8 @@ func powerCut(t *testing.T, rng *rand2.Rand) {
 	mu.Lock()
 	before := maps.Clone(acked)
 	mu.Unlock()
-	after := startSegments(t, fs.Crash(rng))
+	left := fs.Crash(rng)
+	after := startSegments(t, left, indexed(left, "/log", epoch, false))
 	close(stop)
 	writing.Wait()
 	got, err := read(t, after, annals.All())
@@ -105,6 +107,9 @@ func powerCut(t *testing.T, rng *rand2.Rand) {
 		if int(p) > len(got) || got[p-1].ID != id || got[p-1].Position != p {
 			t.Errorf("position %d was acknowledged and is gone; %d events are left", p, len(got))
 		}
+	}
+	if found, err := after.VerifyIndex(t.Context()); err != nil || len(found) > 0 {
+		t.Errorf("the index: %v, %v", found, err)
 	}
 	next, err := after.Append(t.Context(), one("B", "s-0"), annals.NoneSince(annals.Position(len(got)), annals.All()))
 	if err != nil || int(next.First) != len(got)+1 {

@@ -15,13 +15,14 @@ func (v View) FindID(k *Keys, same func(position uint64) (bool, error)) (uint64,
 			}
 		}
 	}
+	timed := isTimed(k.EventID)
 	for i := len(v.set.runs) - 1; i >= 0; i-- { //nolint:modernize // the same
 		run := v.set.runs[i]
-		if isTimed(k.EventID) && !run.damaged.Load() && !run.ids.has(k.EventID) {
+		if timed && !run.damaged.Load() && !run.ids.has(k.EventID) { // most often
 			continue
 		}
-		it := item{id: k.EventID, all: []Term{k.id, k.stream}}
-		part, some := makePart(run, &Plan{items: []item{it}}, Range{After: run.first - 1, Upto: min(run.last, v.head)})
+		plan := Plan{items: []item{{id: k.EventID, all: []Term{k.id, k.stream}}}}
+		part, some := makePart(run, &plan, Range{After: run.first - 1, Upto: min(run.last, v.head)})
 		if !some {
 			continue
 		}

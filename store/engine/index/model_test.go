@@ -111,7 +111,7 @@ var identity = journal.Identity{Store: frame.StoreID{1, 2, 3}, Incarnation: 4, H
 func newRig(tb testing.TB, w *world, c index.Config) *rig {
 	tb.Helper()
 	r := &rig{TB: tb, world: w, last: map[string]annals.Revision{}, used: map[string]bool{}, now: time.Unix(1e9, 0)}
-	c.Identity, c.Events, c.Logger = identity, r.events, slog.New(slog.DiscardHandler)
+	c.Identity, c.Events, c.Logger = identity, r.events, discard
 	r.config = index.Blind(c, w.blind)
 	r.open()
 	return r
@@ -549,3 +549,88 @@ func TestTheIndexAgreesWithTheLog(t *testing.T) {
 		}
 	}
 }
+
+// An event without a stream lies in the list of a stream that has the same term by chance.
+func TestEventsWithoutStreamDoNotCountInAStream(t *testing.T) {
+	t.Parallel()
+	w := newWorld(1, 3)
+	w.blind, w.collide = ^uint64(0xffff), true
+	r := newRig(t, w, index.Config{})
+	name := ""
+	for i := 0; name == ""; i++ {
+		if s := fmt.Sprint("s-", i); r.x.Hasher().Stream(s) == r.x.Hasher().Stream("") {
+			name = s
+		}
+	}
+	for i := range 6 {
+		e := annals.Event{ID: r.id(r.now), Type: "A"}
+		if i%2 == 0 {
+			e.Stream = name
+		}
+		r.put(e)
+	}
+	v := r.x.View()
+	defer v.Release()
+	for upto, want := range []annals.Revision{annals.NoRevision, 0, 0, 1, 1, 2, 2} {
+		if got, _, err := v.LastRevision(name, r.x.Hasher().Stream(name), uint64(upto), r.record); err != nil || got != want {
+			t.Errorf("up to %d the last revision is %d, %v; want %d", upto, got, err, want)
+		}
+	}
+}
+
+// FuzzIndex does what the bytes say, and asks all along.
+func FuzzIndex(f *testing.F) {
+	f.Add(uint64(1), uint8(3), uint8(2), []byte{9, 9, 9, 2, 9, 1, 9, 0, 9, 9})
+	f.Add(uint64(2), uint8(1), uint8(60), []byte{9, 0, 9, 9, 2, 3, 9, 9, 9, 9, 9, 9, 9, 9, 2})
+	f.Add(uint64(3), uint8(20), uint8(7), []byte{9, 200, 9, 250, 1, 9, 2, 2})
+	f.Fuzz(func(t *testing.T, seed uint64, epoch, bits uint8, steps []byte) {
+		w := newWorld(seed, 1+int(seed%50))
+		if w.blind = ^(^uint64(0) << min(bits, 64)); bits < 64 {
+			w.blind, w.collide = ^w.blind, bits < 40
+		} else {
+			w.blind = 0
+		}
+		w.jumps, w.breaks = seed%3 == 0, true
+		mem := vfs.NewMem()
+		r := newRig(t, w, index.Config{FS: mem, Dir: dir, EpochEvents: 1 + int(epoch), Foreground: true})
+		var d index.Delta
+		for _, b := range steps[:min(len(steps), 200)] {
+			switch b {
+			case 0:
+				r.views = append(r.views, r.x.View())
+			case 1:
+				r.x.Break()
+			case 2:
+				r.x.Close()
+				r.open()
+			case 3:
+				r.checkDelta(&d)
+			case 4:
+				r.checkMemory()
+			case 5:
+				r.checkViews()
+			case 6:
+				v := r.x.View()
+				r.check(v)
+				v.Release()
+			case 7: // killed
+				r.config.FS = mem.Kill()
+				mem, _ = r.config.FS.(*vfs.Mem)
+				r.x.Close()
+				r.open()
+			default:
+				r.frame(1 + int(b)%30)
+			}
+		}
+		r.checkViews()
+		for _, v := range r.views {
+			v.Release()
+		}
+		v := r.x.View()
+		r.check(v)
+		v.Release()
+		r.x.Close()
+	})
+}
+
+var discard = slog.New(slog.DiscardHandler)
