@@ -601,3 +601,46 @@ func TestVerifyingTheIndexOfAClosedStore(t *testing.T) {
 		t.Errorf("%v, %v", found, err)
 	}
 }
+
+// That the frame after a run is lost speaks neither for the run nor against it.
+func TestARunIsComparedWithItsOwnFrameIfTheNextIsLost(t *testing.T) {
+	t.Parallel()
+	for _, other := range []bool{false, true} {
+		fs := vfs.NewMem()
+		j := newJournal()
+		s := start(t, j, indexed(fs, "", 4, true))
+		for range 8 {
+			if _, err := s.Append(t.Context(), one("A", "s-1")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		kept := newJournal()
+		if other { // it has other frames in these places
+			s = start(t, kept)
+		} else {
+			kept.frames = slices.Clone(j.frames)
+			s = start(t, kept)
+		}
+		for s.Index().Head() < 12 {
+			if _, err := s.Append(t.Context(), one("B", "s-2")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		kept.damaged[9] = &annals.DataLossError{First: 9, Last: 9, Reason: "lost"}
+		s = start(t, kept, indexed(fs, "", 4, true))
+		got, err := read(t, s, annals.Types("A"), annals.AsOf(8))
+		if err != nil || len(got) != map[bool]int{false: 8, true: 0}[other] {
+			t.Errorf("other frames: %t: read %v, %v", other, positions(got), err)
+		}
+		got, err = read(t, s, annals.Types("B"), annals.AsOf(8))
+		if err != nil || len(got) != map[bool]int{false: 0, true: 8}[other] {
+			t.Errorf("other frames: %t: read %v, %v", other, positions(got), err)
+		}
+	}
+}

@@ -33,7 +33,7 @@ func (s *Store) load(ctx context.Context) error {
 	return err
 }
 
-// has reports whether the journal has a frame, as the hash in the next one says.
+// has reports whether the journal has a frame, as the hash in the next one says, or, if that is lost, its own.
 func (s *Store) has(ctx context.Context, tail index.Tail) (bool, error) {
 	ref, _, err := s.journal.Head(ctx)
 	if err != nil {
@@ -42,17 +42,32 @@ func (s *Store) has(ctx context.Context, tail index.Tail) (bool, error) {
 	if ref.Seq <= tail.Seq {
 		return ref == frame.Ref{Seq: tail.Seq, Hash: tail.Hash}, nil
 	}
-	for f, err := range s.journal.Frames(ctx, tail.Seq+1, false) {
+	next, lost, err := s.header(ctx, tail.Seq+1)
+	if err != nil || !lost {
+		return next.Seq == tail.Seq+1 && next.PrevHash == tail.Hash && uint64(next.FirstPosition) == tail.Position+1, err
+	}
+	own, lost, err := s.header(ctx, tail.Seq)
+	if err != nil || !lost {
+		return own.Ref() == frame.Ref{Seq: tail.Seq, Hash: tail.Hash} && uint64(own.LastPosition()) == tail.Position, err
+	}
+	return true, nil // nothing speaks against it
+}
+
+// header is that of a frame. What is no frame has the zero Header.
+func (s *Store) header(ctx context.Context, seq uint64) (h frame.Header, lost bool, err error) {
+	for f, err := range s.journal.Frames(ctx, seq, false) {
 		if _, damaged := errors.AsType[*annals.DataLossError](err); damaged && f == nil {
-			return true, nil // nothing speaks against it
+			return frame.Header{}, true, nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("reading frames: %w", err)
+			return frame.Header{}, false, fmt.Errorf("reading frames: %w", err)
 		}
-		h, err := frame.ParseHeader(f)
-		return err == nil && h.Seq == tail.Seq+1 && h.PrevHash == tail.Hash && uint64(h.FirstPosition) == tail.Position+1, nil
+		if h, err = frame.ParseHeader(f); err != nil {
+			return frame.Header{}, false, nil
+		}
+		return h, false, nil
 	}
-	return false, nil
+	return frame.Header{}, false, nil
 }
 
 // dated reads the events from one position to another for the index.

@@ -129,7 +129,7 @@ func (b *builder) mendOne() bool {
 	defer s.release()
 	for i, p := range s.runs {
 		if p.damaged.Load() && b.x.config.Events != nil && p.attempt() {
-			_ = b.replace(s.runs[i:i+1], p.events() <= keptInMemory, func(w io.Writer) (int64, error) { return b.x.rebuild(b.ctx(), w, p) })
+			_ = b.replace(s.runs[i:i+1], p.events() <= b.x.config.inMemory, func(w io.Writer) (int64, error) { return b.x.rebuild(b.ctx(), w, p) })
 			return true // if it failed: to what else there is to do
 		}
 	}
@@ -169,9 +169,6 @@ func mergeable(runs []*piece) (from, to int) {
 	}
 	return 0, 0
 }
-
-// keptInMemory is the largest run that is kept in memory when it cannot be written, in events.
-const keptInMemory = 1 << 20
 
 // install puts a run in the place of the first epoch.
 func (b *builder) install(e *epoch, p *piece) {
@@ -254,16 +251,36 @@ func (x *Index) persists(last uint64) bool {
 	return x.config.FS != nil && !x.config.ReadOnly && (len(x.lost) == 0 || last < uint64(x.lost[0].First))
 }
 
-// rebuild makes a run anew from the log.
+// rebuild makes a run anew from the log: it is merged of parts that are as large as an epoch. Those of a large run lie in files of their
+// own meanwhile.
 func (x *Index) rebuild(ctx context.Context, w io.Writer, p *piece) (int64, error) {
 	var parts []*run.Reader
+	var spilled []*spill
+	defer func() {
+		for _, s := range spilled {
+			s.close()
+		}
+	}()
 	e := newEpoch(p.first)
 	flush := func() error {
-		var buf bytes.Buffer
-		if _, err := e.write(&buf, &x.config); err != nil {
-			return err
+		write := func(w io.Writer) (int64, error) { return e.write(w, &x.config) }
+		var f io.ReaderAt
+		var size int64
+		if p.events() > x.config.inMemory && x.persists(p.last) {
+			s, err := x.files.spill(runName(e.first, e.last), write)
+			if err != nil {
+				return err
+			}
+			spilled = append(spilled, s)
+			f, size = s.file, s.size
+		} else {
+			var buf bytes.Buffer
+			if _, err := write(&buf); err != nil {
+				return err
+			}
+			f, size = bytes.NewReader(buf.Bytes()), int64(buf.Len())
 		}
-		r, err := run.Open(bytes.NewReader(buf.Bytes()), int64(buf.Len()), run.ReadOptions{})
+		r, err := run.Open(f, size, run.ReadOptions{})
 		parts = append(parts, r)
 		e = newEpoch(e.last + 1)
 		return err

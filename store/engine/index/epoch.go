@@ -218,8 +218,11 @@ func (e *epoch) latest(name string, t Term) (annals.Revision, bool) {
 	return s.last, true
 }
 
-// endFrame notes the frame that ends at the last position.
+// endFrame notes the frame that ends at the last position. One before the first event is none of this epoch's.
 func (e *epoch) endFrame(h *frame.Header) {
+	if e.empty() {
+		return
+	}
 	if e.firstSeq == 0 {
 		e.firstSeq = h.Seq
 	}

@@ -8,6 +8,12 @@ func Blind(c Config, bits uint64) Config {
 	return c
 }
 
+// Spill keeps no run in memory that is larger than so many events.
+func Spill(c Config, events uint64) Config {
+	c.inMemory = events
+	return c
+}
+
 // Hashes is the hasher of an index.
 func Hashes(c Config) Hasher {
 	h := NewHasher(c.Identity.HashSeed)

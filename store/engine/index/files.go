@@ -84,6 +84,37 @@ func (f *files) create(name string, write func(io.Writer) (int64, error)) error 
 	return err
 }
 
+// spill is a run that lies in a file until something has been made of it.
+type spill struct {
+	f    *files
+	name string
+	file vfs.File
+	size int64
+}
+
+// spill writes a run to a file that nobody would open, and that is not durable.
+func (f *files) spill(name string, write func(io.Writer) (int64, error)) (*spill, error) {
+	s := &spill{f: f, name: "of-" + strings.TrimSuffix(name, runSuffix) + partSuffix}
+	if err := f.fs.MkdirAll(f.dir); err != nil {
+		return nil, err
+	}
+	f.remove(s.name) // of a process that was killed
+	var err error
+	if s.file, err = f.fs.Create(f.join(s.name)); err != nil {
+		return nil, err
+	}
+	if s.size, err = write(&appender{file: s.file}); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *spill) close() {
+	_ = s.file.Close() // it is not needed any more
+	s.f.remove(s.name)
+}
+
 // remove removes a file that nobody needs. If that fails it is tried when the index is opened.
 func (f *files) remove(name string) {
 	if err := f.fs.Remove(f.join(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

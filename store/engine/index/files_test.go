@@ -207,22 +207,34 @@ func TestAFlippedByteChangesNoAnswerAndTheRunIsMadeAnew(t *testing.T) {
 
 func TestARunIsMadeAnewByteForByte(t *testing.T) {
 	t.Parallel()
-	r, fs := written(t, 9000)
-	want := content(t, fs)
-	r.breaks = true
-	r.open()
-	r.x.Break()
-	r.x.Settle()
-	r.answers()
-	r.x.Close()
-	got := content(t, fs)
-	for name := range want {
-		if got[name] != want[name] {
-			t.Errorf("%s differs", name)
+	for _, most := range []uint64{0, 1} { // in memory, in files
+		fs := vfs.NewMem()
+		r := newRig(t, newWorld(13, 4), index.Spill(index.Config{FS: fs, Dir: dir, EpochEvents: 300, Foreground: true}, most))
+		r.breaks = true
+		for len(r.log) < 3000 {
+			r.frame(50)
 		}
-	}
-	if len(got) != len(want) {
-		t.Errorf("%d files, want %d", len(got), len(want))
+		r.x.Close()
+		r.open()
+		want := content(t, fs)
+		if len(want) < 2 || len(want) > 7 {
+			t.Fatalf("there are %d runs", len(want))
+		}
+		r.x.Break()
+		r.answers()
+		if spans, damaged := r.x.Spans(); damaged > 0 {
+			t.Errorf("of %v there are %d damaged", spans, damaged)
+		}
+		r.x.Close()
+		got := content(t, fs)
+		for name := range want {
+			if got[name] != want[name] {
+				t.Errorf("%s differs", name)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%d files, want %d", len(got), len(want))
+		}
 	}
 }
 
@@ -312,7 +324,7 @@ func TestAFileSystemThatFailsChangesNoAnswer(t *testing.T) {
 					}
 					return vfs.Fault{Err: err, Written: o.Bytes / 2}
 				})
-				r := onFiles(t, 5, fs, 2)
+				r := newRig(t, newWorld(5, 4), index.Spill(index.Config{FS: fs, Dir: dir, EpochEvents: 2, Foreground: true}, uint64(n%2)*2))
 				r.breaks = true
 				r.script()
 				r.answers()

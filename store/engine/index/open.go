@@ -44,7 +44,9 @@ type Config struct {
 	// Logger is told of what an operator should know. Required.
 	Logger *slog.Logger
 
-	blind uint64 // of the hasher
+	// inMemory is the largest run that is kept in memory when it cannot be written, or while it is made, in events.
+	inMemory uint64
+	blind    uint64 // of the hasher
 }
 
 // owner is what runs say of whose they are: the store, under the seed that its terms are hashed with. A store whose seed was lost has
@@ -69,6 +71,7 @@ const (
 	defaultEpochEvents = 64 << 10
 	defaultMemoryBytes = 512 << 20
 	defaultCacheBytes  = 16 << 20
+	defaultInMemory    = 1 << 20
 )
 
 // Tail is the frame up to which a piece of the index goes, and its last position.
@@ -96,6 +99,7 @@ func Open(ctx context.Context, c Config) *Index {
 	if c.EpochEvents <= 0 {
 		c.EpochEvents = defaultEpochEvents
 	}
+	c.inMemory = cmp.Or(c.inMemory, defaultInMemory)
 	x := &Index{
 		hasher: NewHasher(c.Identity.HashSeed), config: c,
 		options: run.ReadOptions{Budget: run.NewBudget(c.MemoryBytes), Cache: run.NewCache(c.CacheBytes)},
