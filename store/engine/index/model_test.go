@@ -634,3 +634,67 @@ func FuzzIndex(f *testing.F) {
 }
 
 var discard = slog.New(slog.DiscardHandler)
+
+// Others ask while events are added, epochs are sealed, runs are merged, damaged and made anew.
+func TestManyAskWhileTheIndexGrows(t *testing.T) {
+	t.Parallel()
+	for _, epoch := range []int{2, 9} {
+		w := newWorld(uint64(epoch), 5)
+		w.breaks = true
+		r := newRig(t, w, index.Config{FS: vfs.NewMem(), Dir: dir, EpochEvents: epoch})
+		done := make(chan struct{})
+		var asking sync.WaitGroup
+		for i := range 3 {
+			asking.Go(func() {
+				for {
+					select {
+					case <-done:
+						return
+					default:
+						r.look(uint64(i))
+					}
+				}
+			})
+		}
+		for i := range 150 {
+			r.frame(1 + r.IntN(6))
+			if i%40 == 39 {
+				r.x.Break()
+			}
+		}
+		close(done)
+		asking.Wait()
+		r.x.Settle()
+		r.answers()
+		if found := r.verify(); len(found) > 0 {
+			t.Error(found)
+		}
+		r.x.Close()
+	}
+}
+
+// look asks a view of its own, as another goroutine.
+func (r *rig) look(seed uint64) {
+	v := r.x.View()
+	defer v.Release()
+	r.mu.Lock()
+	log := r.log
+	r.mu.Unlock()
+	last := map[string]annals.Revision{}
+	for _, e := range log {
+		if e.Stream != "" {
+			last[e.Stream] = e.Revision
+		}
+	}
+	other := &rig{TB: r.TB, world: newWorld(seed, r.names), config: r.config, x: r.x, log: log, last: last, used: map[string]bool{}, now: endOf(log)}
+	other.breaks = true
+	other.check(v)
+}
+
+// endOf is when a log ends.
+func endOf(log []annals.Recorded) time.Time {
+	if len(log) == 0 {
+		return time.Unix(1e9, 0)
+	}
+	return log[len(log)-1].Time
+}
