@@ -243,23 +243,26 @@ func (d *Dir) fillReserve() {
 }
 
 // createZeros makes a file of a head and zeros, and makes it durable. A file that fails is removed.
+//
+// It syncs bit by bit: a frame that is made durable meanwhile waits for what is on its way to the device.
 func (d *Dir) createZeros(path string, head []byte, size int64) error {
 	f, err := d.fs.Create(path)
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteAt(head, 0)
-	if err == nil {
-		err = writeZeros(f, int64(len(head)), size)
-	}
-	if err == nil {
-		err = f.Sync()
+	for off := int64(len(head)); err == nil && off < size; off += zerosAtOnce {
+		if err = writeZeros(f, off, min(off+zerosAtOnce, size)); err == nil {
+			err = f.Sync()
+		}
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, d.fs.Remove(path))
 	}
 	return nil
 }
+
+const zerosAtOnce = 1 << 20
 
 // writeZeros makes the bytes from one offset up to another zero.
 func writeZeros(f io.WriterAt, off, upto int64) error {
