@@ -154,16 +154,17 @@ func (b *builder) merge(runs []*piece) bool {
 	return err == nil
 }
 
-// mergeable finds runs that lie side by side and are of about one size, or smaller. Those that are damaged wait.
+// mergeable finds runs that lie side by side and are of about one size, or smaller. None of them is damaged.
 func mergeable(runs []*piece) (from, to int) {
 	level := func(p *piece) int { return bits.Len64(p.events()) / 3 } // each of eight times the size
 	for to = len(runs); to > 0; to = from {
-		from = to - 1
-		for from > 0 && level(runs[from-1]) <= level(runs[to-1]) {
+		if from = to - 1; runs[from].damaged.Load() {
+			continue
+		}
+		for from > 0 && !runs[from-1].damaged.Load() && level(runs[from-1]) <= level(runs[to-1]) {
 			from--
 		}
-		if to-from >= mergeRuns && runs[to-1].last-runs[from].first < run.EventsMax &&
-			!slices.ContainsFunc(runs[from:to], func(p *piece) bool { return p.damaged.Load() }) {
+		if to-from >= mergeRuns && runs[to-1].last-runs[from].first < run.EventsMax {
 			return from, to
 		}
 	}

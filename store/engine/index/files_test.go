@@ -507,34 +507,72 @@ func TestFilesThatAreNoRunsAreLeftAloneOrRemoved(t *testing.T) {
 // A run that cannot be made anew, for its events are lost, keeps nothing else from being done.
 func TestARunThatCannotBeMadeAnewKeepsOthersFromNothing(t *testing.T) {
 	t.Parallel()
-	fs := vfs.NewMem()
-	r := onFiles(t, 10, fs, 2)
-	r.script()
-	r.breaks = true
-	events := r.config.Events
-	tried := 0
-	r.x.Close()
-	r.config.Events = func(ctx context.Context, first, last uint64) iter.Seq2[index.Dated, error] {
-		if first == 1 {
-			tried++
-			return func(yield func(index.Dated, error) bool) { yield(index.Dated{}, annals.ErrDataLoss) }
+	for _, last := range []bool{false, true} {
+		fs := vfs.NewMem()
+		r := onFiles(t, 10, fs, 2)
+		r.script()
+		r.breaks = true
+		r.x.Close()
+		r.open()
+		spans, _ := r.x.Spans()
+		lost := spans[0][0]
+		if last { // it is small, and lies between others that are
+			lost = spans[len(spans)-1][0]
 		}
-		return events(ctx, first, last)
+		events, tried := r.config.Events, 0
+		r.x.Close()
+		r.config.Events = func(ctx context.Context, first, last uint64) iter.Seq2[index.Dated, error] {
+			if first <= lost && lost <= last {
+				tried++
+				return func(yield func(index.Dated, error) bool) { yield(index.Dated{}, annals.ErrDataLoss) }
+			}
+			return events(ctx, first, last)
+		}
+		r.open()
+		r.x.Break()
+		for range 300 {
+			r.frame(1 + r.IntN(3))
+		}
+		r.answers()
+		spans, damaged := r.x.Spans()
+		if damaged != 1 || len(spans) > 40 {
+			t.Errorf("last %t: of %d runs, %d are damaged: %v", last, len(spans), damaged, spans)
+		}
+		if tried == 0 || tried > 20 {
+			t.Errorf("it was tried %d times", tried)
+		}
+		r.x.Close()
 	}
-	r.open()
-	r.x.Break()
-	for range 200 {
-		r.frame(1 + r.IntN(3))
-	}
-	r.answers()
-	spans, damaged := r.x.Spans()
-	if damaged != 1 || len(spans) > 30 {
-		t.Errorf("of %d runs, %d are damaged: %v", len(spans), damaged, spans)
-	}
-	if tried == 0 || tried > 20 {
-		t.Errorf("it was tried %d times", tried)
+}
+
+func TestEveryByteOfARunIsVerified(t *testing.T) {
+	t.Parallel()
+	whole := vfs.NewMem()
+	r := onFiles(t, 3, whole, 4096)
+	r.breaks = true
+	for len(r.log) < 60 {
+		r.frame(10)
 	}
 	r.x.Close()
+	for name, b := range content(t, whole) {
+		for at := r.IntN(9); at < len(b); at += 1 + r.IntN(9) {
+			fs := whole.Kill()
+			overwrite(t, fs, name, int64(at), b[at]^byte(1<<r.IntN(8)))
+			r.reopen(fs)
+			if found := r.verify(); len(found) == 0 && at < len(b)-4096 { // without its last block it is not even opened
+				t.Errorf("byte %d: it is not found", at)
+			}
+			v := r.x.View()
+			r.checkStream(v, r.log)
+			r.checkID(v, r.log)
+			r.checkWalk(v, r.query(r.log), index.Range{Upto: v.Head()})
+			v.Release()
+			r.x.Close()
+			if got := content(t, fs); len(got) != 1 || got[name] != b {
+				t.Errorf("byte %d: the run has not been made anew", at)
+			}
+		}
+	}
 }
 
 func TestAnIndexIsReadBesideAWriterThatMerges(t *testing.T) {
