@@ -351,16 +351,10 @@ func (x *Index) waiting() int {
 // used any more. Nothing may be added from now on; views that are held stay good.
 func (x *Index) Close() {
 	x.builder.close()
-	x.mu.RLock()
-	epochs := x.set.epochs
-	x.mu.RUnlock()
-	for _, e := range epochs {
-		if !e.empty() && x.persists(e.last) {
-			if err := x.files.create(runName(e.first, e.last), func(w io.Writer) (int64, error) { return e.write(w, &x.config) }); err != nil {
-				x.config.Logger.Warn("a part of the index could not be written; it is made anew when the log is opened", "error", err)
-				break
-			}
-		}
+	s := x.hold()
+	defer s.release()
+	if err := x.persist(s); err != nil {
+		x.config.Logger.Warn("a part of the index could not be written; it is made anew when the log is opened", "error", err)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -368,4 +362,27 @@ func (x *Index) Close() {
 	rest := &piece{x: x, first: 1, last: x.head.Load()}
 	rest.damaged.Store(true)
 	x.changeLocked([]*piece{rest}, []*epoch{newEpoch(rest.last + 1)})
+}
+
+// persist writes what is in memory alone. Where it fails it stops, since nothing is read from files behind a gap.
+func (x *Index) persist(s *set) error {
+	for _, p := range s.runs {
+		if p.name != "" || p.damaged.Load() || !x.persists(p.last) {
+			continue
+		}
+		err := x.files.create(runName(p.first, p.last), func(w io.Writer) (int64, error) { return run.Merge(context.Background(), w, p.reader) })
+		if err != nil {
+			return err
+		}
+	}
+	for _, e := range s.epochs {
+		if e.empty() || !x.persists(e.last) {
+			continue
+		}
+		err := x.files.create(runName(e.first, e.last), func(w io.Writer) (int64, error) { return e.write(w, &x.config) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -350,6 +350,33 @@ func TestAFileSystemThatFailsChangesNoAnswer(t *testing.T) {
 	t.Logf("%d operations", operations)
 }
 
+func TestWhatCouldNotBeWrittenIsWrittenWhenTheIndexIsClosed(t *testing.T) {
+	t.Parallel()
+	full := false
+	fs := vfs.NewFaulty(vfs.NewMem(), func(o vfs.Op) vfs.Fault {
+		if full && o.Kind == vfs.OpWrite {
+			return vfs.Fault{Err: vfs.ErrNoSpace}
+		}
+		return vfs.Fault{}
+	})
+	r := onFiles(t, 14, fs, 2)
+	r.script()
+	full = true
+	for range 5 {
+		r.frame(3)
+	}
+	full = false
+	r.answers()
+	r.frame(1)
+	r.x.Close()
+	r.x = index.Open(t.Context(), r.config)
+	if _, _, err := r.x.Trust(func(index.Tail) (bool, error) { return true, nil }); err != nil || r.x.Head() != uint64(len(r.log)) {
+		t.Errorf("files go up to %d of %d, %v", r.x.Head(), len(r.log), err)
+	}
+	r.answers()
+	r.x.Close()
+}
+
 func TestTheDirectoryMayVanish(t *testing.T) {
 	t.Parallel()
 	remove := func(fs *vfs.Mem) {
