@@ -19,6 +19,16 @@ func syncFile(f *os.File) error {
 	})
 }
 
+func writeOut(f *os.File, off, size int64) error {
+	return control(f, "sync_file_range", func(fd int) error {
+		err := unix.SyncFileRange(fd, off, size, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, unix.ESPIPE) {
+			return nil
+		}
+		return err
+	})
+}
+
 func dropCache(f *os.File) error {
 	return control(f, "fadvise", func(fd int) error {
 		err := unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)

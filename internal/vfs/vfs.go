@@ -78,6 +78,10 @@ type File interface {
 	// Sync makes the bytes and the size durable, not necessarily the time stamps. Once it has failed nothing is known of
 	// the bytes written before, and to call it again tells nothing about them.
 	Sync() error
+	// WriteOut has the system write a range to the device now, and waits for that; it does not make it durable, which Sync
+	// does. It keeps Sync of this file, and of others on the device, from having much to do at once. Where the system has no
+	// such call it does nothing. Once it has failed, nothing is known of the bytes written before, as with Sync.
+	WriteOut(off, size int64) error
 	// DropCache lets go of what is cached and durable, so that what is read next comes from the device. Where the system
 	// has no such call it does nothing. An error means that what is read may still come from the cache.
 	DropCache() error

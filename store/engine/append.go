@@ -230,6 +230,11 @@ func (s *Store) encode(r *request) error {
 	if err := s.entropy.fill(blinds); err != nil {
 		return &annals.OutcomeError{Cause: err}
 	}
+	size := 0
+	for i := range r.events {
+		size += frame.BodySize(&r.events[i])
+	}
+	r.records = make([]byte, 0, size)
 	for i := range r.events {
 		e := &r.events[i]
 		flags := uint8(0)

@@ -22,22 +22,31 @@ type pending struct {
 	found  bool       // among the journal's frames, when others were behind it
 }
 
-// commit makes one frame of what can be accepted of a batch, and tells everyone. It is false if the journal left the
-// outcome open, and a goroutine of the store's own has taken the baton.
-func (s *Store) commit(ctx context.Context, batch []*request) bool {
+// commit makes one frame of what can be accepted of a batch, and tells everyone. It is true if somebody else has the baton
+// now: the next in the queue, because own is decided, or, if the journal left the outcome open, a goroutine of the store's
+// own.
+func (s *Store) commit(ctx context.Context, batch []*request, own *request) (given bool) {
 	q := &s.sequencer
 	p, again := s.pack(batch)
 	q.unpack(p.parked)
 	q.decide(again, verdict{again: true})
 	if len(p.staged) == 0 {
 		q.decide(p.parked, verdict{again: true})
-		return true
-	}
-	if !s.settle(ctx, p, s.journal.CompareAppend(ctx, q.end.ref, p.bytes)) {
 		return false
 	}
+	err := s.journal.CompareAppend(ctx, q.end.ref, p.bytes)
+	if err != nil {
+		given = !s.settle(ctx, p, err)
+		if !given {
+			q.delta.forget()
+		}
+		return given
+	}
+	s.show(p)
 	q.delta.forget()
-	return true
+	given = q.handOnFrom(own) // the next frame is on its way while those of this one wake up
+	s.acknowledge(p)
+	return given
 }
 
 // pack is phase 2, and builds the frame.
@@ -93,13 +102,11 @@ func (s *Store) now(batch []*request) time.Time {
 	return t
 }
 
-// settle does what the journal's answer calls for. It is false if that takes waiting.
+// settle does what an error of the journal calls for. It is false if that takes waiting.
 func (s *Store) settle(ctx context.Context, p pending, err error) bool {
 	q := &s.sequencer
 	again := verdict{again: true}
 	switch {
-	case err == nil:
-		s.publish(p)
 	case errors.Is(err, journal.ErrStopped), errors.Is(err, annals.ErrReadOnly):
 		s.fail(ctx, p, err)
 	case errors.Is(err, annals.ErrNotWritten), errors.Is(err, annals.ErrClosed):
@@ -130,6 +137,12 @@ func (s *Store) settle(ctx context.Context, p pending, err error) bool {
 
 // publish makes a durable frame visible, and then acknowledges it.
 func (s *Store) publish(p pending) {
+	s.show(p)
+	s.acknowledge(p)
+}
+
+// show makes a durable frame visible.
+func (s *Store) show(p pending) {
 	q := &s.sequencer
 	for _, r := range p.staged {
 		s.index.Add(r.keys, r.first)
@@ -141,7 +154,6 @@ func (s *Store) publish(p pending) {
 	s.index.Advance(&p.header)
 	s.live.Publish(&p.header, p.bytes)
 	q.end.ref, q.end.time, q.end.written = p.header.Ref(), p.header.Time, p.header.Epoch
-	s.acknowledge(p)
 }
 
 // acknowledge tells those whose events are visible.

@@ -126,16 +126,14 @@ func (s *Store) lead(ctx context.Context, own *request) {
 			runtime.Gosched() // those who were just acknowledged are about to come back: let them join
 		}
 		batch = q.take(&s.config)
-		if len(batch) == 1 && batch[0] == own {
-			if !s.commit(ctx, batch) {
-				led = true
-				return
-			}
-		} else if len(batch) > 0 && !s.commit(context.WithoutCancel(ctx), batch) {
-			led = true
-			return
+		given := false
+		switch {
+		case len(batch) == 1 && batch[0] == own:
+			given = s.commit(ctx, batch, own)
+		case len(batch) > 0:
+			given = s.commit(context.WithoutCancel(ctx), batch, own)
 		}
-		if q.handOver(own) {
+		if given || q.handOver(own) {
 			led = true
 			return
 		}
@@ -215,6 +213,17 @@ func (q *sequencer) handOver(own *request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if own != nil && own.state != decided {
+		return false
+	}
+	q.handOnLocked()
+	return true
+}
+
+// handOnFrom gives the baton away if own has been packed, or decided.
+func (q *sequencer) handOnFrom(own *request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if own.state == queued {
 		return false
 	}
 	q.handOnLocked()

@@ -81,13 +81,8 @@ type Record struct {
 //	84 u16 extLen     86 u16 version     88 type, stream, tags, metadata, data, extensions, zeros to a multiple of 8
 func AppendBody(dst []byte, e *annals.Event, blind [16]byte, flags uint8) []byte {
 	start := len(dst)
-	tagsLen := 0
-	for _, t := range e.Tags {
-		tagsLen += 2 + len(t)
-	}
 	contentType, ext := encodeContentType(e.ContentType)
-	size := RecordHeaderBytes + len(e.Type) + len(e.Stream) + tagsLen + len(e.Metadata) + len(e.Data) + len(ext)
-	size = (size + recordAlign - 1) &^ (recordAlign - 1)
+	size, tagsLen := sizes(e, len(ext))
 	dst = slices.Grow(dst, size)[:start+size]
 	r := dst[start:]
 	clear(r[:RecordHeaderBytes])
@@ -115,6 +110,24 @@ func AppendBody(dst []byte, e *annals.Event, blind [16]byte, flags uint8) []byte
 	at += copy(r[at:], ext)
 	clear(r[at:])
 	return dst
+}
+
+// BodySize is how many bytes [AppendBody] appends for an event.
+func BodySize(e *annals.Event) int {
+	ext := 0
+	if e.ContentType != "" && e.ContentType != octetStream {
+		ext = 4 + len(e.ContentType)
+	}
+	size, _ := sizes(e, ext)
+	return size
+}
+
+func sizes(e *annals.Event, extLen int) (size, tagsLen int) {
+	for _, t := range e.Tags {
+		tagsLen += 2 + len(t)
+	}
+	size = RecordHeaderBytes + len(e.Type) + len(e.Stream) + tagsLen + len(e.Metadata) + len(e.Data) + extLen
+	return (size + recordAlign - 1) &^ (recordAlign - 1), tagsLen
 }
 
 func encodeContentType(contentType string) (number byte, ext []byte) {

@@ -18,7 +18,7 @@ func (e *epoch) write(w io.Writer, c *Config) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, l := range e.sorted() {
+	for l := range e.sorted {
 		if err := out.Begin(e.describe(l)); err != nil {
 			return 0, err
 		}
@@ -53,7 +53,7 @@ func (e *epoch) describe(l *list) run.List {
 	if l.stream == 0 {
 		return d
 	}
-	s := &e.streams[l.stream-1]
+	s := &e.shard(l.term).streams[l.stream-1]
 	d.Numbered, d.FirstRevision, d.LastRevision = true, uint64(s.first), uint64(s.last)
 	d.Regular = s.regular && s.more == 0
 	return d
@@ -65,14 +65,22 @@ func (e *epoch) timeOf(p uint64) int64 {
 	return e.frames[i].nanos
 }
 
-// sorted are the lists by term.
-func (e *epoch) sorted() []*list {
-	all := make([]*list, len(e.lists))
-	for i := range e.lists {
-		all[i] = &e.lists[i]
+// sorted yields the lists by term. The shards are in that order.
+func (e *epoch) sorted(yield func(*list) bool) {
+	var order []slot
+	for i := range e.shards {
+		s := &e.shards[i]
+		order = order[:0]
+		for n := range s.lists {
+			order = append(order, slot{term: s.lists[n].term, list: uint32(n)})
+		}
+		slices.SortFunc(order, func(a, b slot) int { return cmp.Compare(a.term, b.term) })
+		for _, o := range order {
+			if !yield(&s.lists[o.list]) {
+				return
+			}
+		}
 	}
-	slices.SortFunc(all, func(a, b *list) int { return cmp.Compare(a.term, b.term) })
-	return all
 }
 
 // bounds are those of a run's ids: the first is above the second if there is none.

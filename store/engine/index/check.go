@@ -254,8 +254,7 @@ func (v View) epochSums(e *epoch, last uint64) (s sums, irregular map[Term]bool)
 	v.x.mu.RLock()
 	defer v.x.mu.RUnlock()
 	irregular = map[Term]bool{}
-	for i := range e.lists {
-		l := &e.lists[i]
+	for l := range e.sorted {
 		d := e.describe(l)
 		if d.Numbered && !d.Regular {
 			irregular[l.term] = true

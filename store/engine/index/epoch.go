@@ -16,16 +16,28 @@ type epoch struct {
 	first uint64 // the position with offset 0
 	last  uint64 // the last that was added; first-1 if none was
 
-	table   []slot // open addressing; a power of two
-	lists   []list
-	streams []stream
-	spare   []uint32 // memory for lists
-	frames  []frameEnd
+	// shards are by the highest bits of a term. Each grows by itself, so that nobody waits for all of it to be moved.
+	shards [shardCount]shard
+	names  int      // how many lists there are
+	spare  []uint32 // memory for lists
+	frames []frameEnd
 	// firstSeq is the number of the first frame; tail is the last.
 	firstSeq uint64
 	tail     Tail
 	// ids is the range of the ids that ascend with time, see [runs].
 	ids idRange
+}
+
+const (
+	shardCount = 64
+	shardShift = 64 - 6
+)
+
+// shard is a part of the table.
+type shard struct {
+	table   []slot // open addressing; a power of two, or empty
+	lists   []list
+	streams []stream
 }
 
 // slot is a place of the table: a list's index + 1, or 0.
@@ -60,61 +72,67 @@ type frameEnd struct {
 	last  uint64
 }
 
-// slotsMin is the size of a small epoch's table.
-const slotsMin = 64
+// slotsMin is the size of a small shard's table.
+const slotsMin = 16
 
-func newEpoch(first uint64) *epoch {
-	return &epoch{first: first, last: first - 1, table: make([]slot, slotsMin)}
-}
+func newEpoch(first uint64) *epoch { return &epoch{first: first, last: first - 1} }
 
 func (e *epoch) empty() bool { return e.last < e.first }
 
 // events is how many there are.
 func (e *epoch) events() int { return int(e.last + 1 - e.first) }
 
+func (e *epoch) shard(t Term) *shard { return &e.shards[t>>shardShift] }
+
 // find is the list of a term, or nil.
-func (e *epoch) find(t Term) *list {
-	mask := uint64(len(e.table) - 1)
+func (e *epoch) find(t Term) *list { return e.shard(t).find(t) }
+
+// find is the list of a term, or nil.
+func (s *shard) find(t Term) *list {
+	if len(s.table) == 0 {
+		return nil
+	}
+	mask := uint64(len(s.table) - 1)
 	for i := t & mask; ; i = (i + 1) & mask {
-		switch s := &e.table[i]; {
-		case s.list == 0:
+		switch at := &s.table[i]; {
+		case at.list == 0:
 			return nil
-		case s.term == t:
-			return &e.lists[s.list-1]
+		case at.term == t:
+			return &s.lists[at.list-1]
 		}
 	}
 }
 
 // of is the list of a term, made if need be. The pointer is good until the next call.
 func (e *epoch) of(t Term) *list {
-	mask := uint64(len(e.table) - 1)
-	for i := t & mask; ; i = (i + 1) & mask {
-		switch s := &e.table[i]; {
-		case s.list == 0:
-			if len(e.lists)*3 >= len(e.table)*2 {
-				e.grow()
-				return e.of(t)
-			}
-			e.lists = append(e.lists, list{term: t})
-			*s = slot{term: t, list: uint32(len(e.lists))}
-			return &e.lists[len(e.lists)-1]
-		case s.term == t:
-			return &e.lists[s.list-1]
-		}
+	s := e.shard(t)
+	if l := s.find(t); l != nil {
+		return l
+	}
+	if len(s.lists)*3 >= len(s.table)*2 {
+		s.grow()
+	}
+	s.lists = append(s.lists, list{term: t})
+	s.put(t, len(s.lists))
+	e.names++
+	return &s.lists[len(s.lists)-1]
+}
+
+func (s *shard) grow() {
+	s.table = make([]slot, max(slotsMin, 2*len(s.table)))
+	for n := range s.lists {
+		s.put(s.lists[n].term, n+1)
 	}
 }
 
-func (e *epoch) grow() {
-	e.table = make([]slot, 2*len(e.table))
-	mask := uint64(len(e.table) - 1)
-	for n := range e.lists {
-		t := e.lists[n].term
-		i := t & mask
-		for e.table[i].list != 0 {
-			i = (i + 1) & mask
-		}
-		e.table[i] = slot{term: t, list: uint32(n + 1)}
+// put enters a list that is not in the table.
+func (s *shard) put(t Term, list int) {
+	mask := uint64(len(s.table) - 1)
+	i := t & mask
+	for s.table[i].list != 0 {
+		i = (i + 1) & mask
 	}
+	s.table[i] = slot{term: t, list: uint32(list)}
 }
 
 // add indexes the event at the position after the last.
@@ -147,8 +165,12 @@ func (e *epoch) add(k *Keys) {
 
 // unsettle notes that a list has an event that is not its stream's, whose name has the same term by chance.
 func (e *epoch) unsettle(l *list) {
-	for i := l.stream; i != 0; i = e.streams[i-1].more {
-		e.streams[i-1].regular = false
+	if l.stream == 0 {
+		return
+	}
+	s := e.shard(l.term)
+	for i := l.stream; i != 0; i = s.streams[i-1].more {
+		s.streams[i-1].regular = false
 	}
 }
 
@@ -189,17 +211,19 @@ func (e *epoch) number(l *list, k *Keys) {
 		return
 	}
 	// A name may be part of a large buffer, which the index must not keep alive.
-	s := stream{name: strings.Clone(k.Stream), first: k.Revision, last: k.Revision, regular: l.stream == 0 && len(l.offsets) == 0, more: l.stream}
+	added := stream{name: strings.Clone(k.Stream), first: k.Revision, last: k.Revision, regular: l.stream == 0 && len(l.offsets) == 0, more: l.stream}
 	e.unsettle(l)
-	e.streams = append(e.streams, s)
-	l.stream = uint32(len(e.streams))
+	s := e.shard(l.term)
+	s.streams = append(s.streams, added)
+	l.stream = uint32(len(s.streams))
 }
 
 // named is the stream of this name among those that have l's term.
 func (e *epoch) named(l *list, name string) *stream {
-	for i := l.stream; i != 0; i = e.streams[i-1].more {
-		if e.streams[i-1].name == name {
-			return &e.streams[i-1]
+	s := e.shard(l.term)
+	for i := l.stream; i != 0; i = s.streams[i-1].more {
+		if s.streams[i-1].name == name {
+			return &s.streams[i-1]
 		}
 	}
 	return nil
@@ -246,16 +270,20 @@ func (e *epoch) upto(nanos int64) uint64 {
 
 // reset makes e an empty epoch that begins at a position, and keeps its memory unless it is large.
 func (e *epoch) reset(first uint64) {
-	if len(e.lists) > keptLists {
+	if e.names > keptLists {
 		*e = *newEpoch(first)
 		return
 	}
-	if len(e.lists) > 0 {
-		clear(e.table)
+	for i := range e.shards {
+		if s := &e.shards[i]; len(s.lists) > 0 {
+			clear(s.table)
+			clear(s.lists)
+			clear(s.streams)
+			s.lists, s.streams = s.lists[:0], s.streams[:0]
+		}
 	}
-	clear(e.lists)
-	clear(e.streams)
-	*e = epoch{first: first, last: first - 1, table: e.table, lists: e.lists[:0], streams: e.streams[:0], spare: e.spare, frames: e.frames[:0]}
+	e.first, e.last, e.names, e.frames = first, first-1, 0, e.frames[:0]
+	e.firstSeq, e.tail, e.ids = 0, Tail{}, idRange{}
 }
 
 // keptLists is the largest epoch whose memory is kept: to clear a table takes as long as it ever was large.

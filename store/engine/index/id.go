@@ -15,10 +15,9 @@ func (v View) FindID(k *Keys, same func(position uint64) (bool, error)) (uint64,
 			}
 		}
 	}
-	timed := isTimed(k.EventID)
 	for i := len(v.set.runs) - 1; i >= 0; i-- { //nolint:modernize // the same
 		run := v.set.runs[i]
-		if timed && !run.damaged.Load() && !run.ids.has(k.EventID) { // most often
+		if run.lacks(k) { // most often
 			continue
 		}
 		plan := Plan{items: []item{{id: k.EventID, all: []Term{k.id, k.stream}}}}

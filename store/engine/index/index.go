@@ -102,7 +102,7 @@ func (x *Index) Advance(h *frame.Header) {
 	e.endFrame(h)
 	x.frame = h.Seq
 	x.advanceLocked(uint64(h.LastPosition()))
-	full := e.events() >= x.config.EpochEvents || len(e.lists) >= x.config.EpochEvents*listsPerEvent
+	full := e.events() >= x.config.EpochEvents || e.names >= x.config.EpochEvents*listsPerEvent
 	if full {
 		x.changeLocked(x.set.runs, append(slices.Clone(x.set.epochs), newEpoch(e.last+1)))
 	}

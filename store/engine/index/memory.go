@@ -67,7 +67,7 @@ func (m Memory) any(after uint64, ask func(*epoch) bool) bool {
 
 // hasID reports whether an event after a position may have the id and the stream.
 func (e *epoch) hasID(k *Keys, after uint64) bool {
-	if !e.recent(k.id, after) {
+	if isTimed(k.EventID) && !e.ids.has(k.EventID) || !e.recent(k.id, after) {
 		return false
 	}
 	in := e.find(k.stream)

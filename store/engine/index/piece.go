@@ -93,6 +93,18 @@ func (p *piece) excludes(it *item) bool {
 	return false
 }
 
+// lacks reports whether it is certain, and cheap to know, that the run has no event with an id.
+func (p *piece) lacks(k *Keys) bool {
+	if p.damaged.Load() {
+		return false
+	}
+	if isTimed(k.EventID) {
+		return !p.ids.has(k.EventID)
+	}
+	has, err := p.reader.MayHave(k.id)
+	return err == nil && !has
+}
+
 func (p *piece) list(t Term, r Range) (Cursor, error) {
 	e, found, err := p.find(t)
 	if err != nil || !found || e.Last <= r.After || e.First > r.Upto {

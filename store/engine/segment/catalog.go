@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -235,7 +236,7 @@ func (d *Dir) fillReserve() {
 	}
 	err := d.fs.Remove(path)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = d.createZeros(path, nil, reserveBytes)
+		err = d.createZeros(path, nil, reserveBytes, unpaced)
 	}
 	if err != nil {
 		d.log.Warn("there is no reserve for a full disk", "error", err)
@@ -243,18 +244,25 @@ func (d *Dir) fillReserve() {
 }
 
 // createZeros makes a file of a head and zeros, and makes it durable. A file that fails is removed.
-//
-// It syncs bit by bit: a frame that is made durable meanwhile waits for what is on its way to the device.
-func (d *Dir) createZeros(path string, head []byte, size int64) error {
+// It is asked to pace before each bit of it is written, and writes out bit by bit: a frame that is made durable meanwhile waits
+// for what is on its way to the device.
+func (d *Dir) createZeros(path string, head []byte, size int64, pace func(off int64) error) error {
 	f, err := d.fs.Create(path)
 	if err != nil {
 		return err
 	}
 	_, err = f.WriteAt(head, 0)
 	for off := int64(len(head)); err == nil && off < size; off += zerosAtOnce {
-		if err = writeZeros(f, off, min(off+zerosAtOnce, size)); err == nil {
-			err = f.Sync()
+		if err = pace(off); err != nil {
+			break
 		}
+		upto := min(off+zerosAtOnce, size)
+		if err = writeZeros(f, off, upto); err == nil {
+			err = f.WriteOut(off, upto-off)
+		}
+	}
+	if err == nil {
+		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, d.fs.Remove(path))
@@ -262,7 +270,7 @@ func (d *Dir) createZeros(path string, head []byte, size int64) error {
 	return nil
 }
 
-const zerosAtOnce = 1 << 20
+const zerosAtOnce = 64 << 10
 
 // writeZeros makes the bytes from one offset up to another zero.
 func writeZeros(f io.WriterAt, off, upto int64) error {
@@ -272,6 +280,7 @@ func writeZeros(f io.WriterAt, off, upto int64) error {
 			return err
 		}
 		off += int64(n)
+		runtime.Gosched() // see politeBytes
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (d *Dir) resume(ctx context.Context) error {
 	if d.pending == nil {
 		return nil
 	}
-	d.upkeep.Lock()
+	d.lockUpkeep()
 	defer d.upkeep.Unlock()
 	err := d.takeOver(ctx, d.pending)
 	switch {
@@ -112,7 +112,7 @@ func (d *Dir) makeRoom(need int64) error {
 
 // prepareNow makes the next segment, as the background was not fast enough, or not asked.
 func (d *Dir) prepareNow(need int64) error {
-	d.upkeep.Lock()
+	d.lockUpkeep()
 	defer d.upkeep.Unlock()
 	if cause := d.stoppedBy(); cause != nil {
 		return fmt.Errorf("%w: %w", journal.ErrStopped, cause)

@@ -106,8 +106,10 @@ type Dir struct {
 	closeErr error
 	// upkeep is held by whoever changes which files there are. It is taken after commit and before mu.
 	upkeep     sync.Mutex
-	manifestNo uint64 // the highest number that is taken
-	manifest   uint64 // the newest that verifies
+	hurried    atomic.Int32  // how many want upkeep
+	hurry      chan struct{} // with room for one: somebody does
+	manifestNo uint64        // the highest number that is taken
+	manifest   uint64        // the newest that verifies
 	background sync.WaitGroup
 	// replacing is held by whoever replaces a segment. It is taken before upkeep.
 	replacing sync.Mutex

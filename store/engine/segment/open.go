@@ -28,7 +28,7 @@ func Open(ctx context.Context, fsys vfs.FS, dir string, o Options) (*Dir, error)
 	if err := ended(ctx); err != nil {
 		return nil, err
 	}
-	d := &Dir{fs: fsys, dir: dir, o: o, log: o.Logger, changed: make(chan struct{})}
+	d := &Dir{fs: fsys, dir: dir, o: o, log: o.Logger, changed: make(chan struct{}), hurry: make(chan struct{}, 1)}
 	if o.ReadOnly {
 		return openReadOnly(ctx, d)
 	}
@@ -136,7 +136,7 @@ func (d *Dir) begin(c *catalog) error {
 	}
 	d.epoch, d.head = 1, tip{linked: true}
 	d.fillReserve()
-	s, err := d.create(entry{no: 1, generation: 1, state: stateActive, size: d.capacityOf(1, 0), firstSeq: 1, firstPos: 1})
+	s, err := d.create(entry{no: 1, generation: 1, state: stateActive, size: d.capacityOf(1, 0), firstSeq: 1, firstPos: 1}, unpaced)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func openReadOnly(ctx context.Context, d *Dir) (*Dir, error) {
 		if _, listed := d.fs.List(d.dir); listed != nil || !again || try == readOnlyTries {
 			return nil, fmt.Errorf("segment: opening %s to be read: %w", d.dir, err)
 		}
-		d = &Dir{fs: d.fs, dir: d.dir, o: d.o, log: d.log, changed: make(chan struct{})}
+		d = &Dir{fs: d.fs, dir: d.dir, o: d.o, log: d.log, changed: make(chan struct{}), hurry: make(chan struct{}, 1)}
 	}
 }
 

@@ -35,7 +35,7 @@ func (d *Dir) replace(ctx context.Context, no uint64) error {
 	if err != nil {
 		return fmt.Errorf("segment: replacing %s: %w", old.name(), err)
 	}
-	d.upkeep.Lock()
+	d.lockUpkeep()
 	defer d.upkeep.Unlock()
 	if err := d.exchange(old, &segment{entry: e, end: e.bodyEnd, table: t}); err != nil {
 		return fmt.Errorf("segment: replacing %s: %w", old.name(), errors.Join(err, d.discardUnless(d.stoppedBy() != nil, e)))
@@ -103,7 +103,7 @@ func (d *Dir) copySegment(ctx context.Context, old *segment) (entry, *table, err
 	}
 	e := v.entry
 	e.generation++
-	d.upkeep.Lock() // which guards the randomness
+	d.lockUpkeep() // which guards the randomness
 	_, err = io.ReadFull(d.o.Random, e.salt[:])
 	d.upkeep.Unlock()
 	if err != nil {

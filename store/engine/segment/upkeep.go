@@ -22,7 +22,7 @@ func (d *Dir) capacityOf(no uint64, need int64) int64 {
 }
 
 // create makes a segment's file: header and zeros, durable, its name included.
-func (d *Dir) create(e entry) (*segment, error) {
+func (d *Dir) create(e entry, pace func(off int64) error) (*segment, error) {
 	if _, err := io.ReadFull(d.o.Random, e.salt[:]); err != nil {
 		return nil, fmt.Errorf("segment: randomness: %w", err)
 	}
@@ -34,7 +34,7 @@ func (d *Dir) create(e entry) (*segment, error) {
 		store: d.identity.Store, incarnation: d.identity.Incarnation,
 		no: e.no, generation: e.generation, salt: e.salt, capacity: e.size,
 	}
-	if err := d.createZeros(path, h.encode(), e.size); err != nil {
+	if err := d.createZeros(path, h.encode(), e.size, pace); err != nil {
 		return nil, fmt.Errorf("segment: making %s: %w", e.name(), err)
 	}
 	if err := d.fs.SyncDir(d.dir); err != nil {
@@ -57,7 +57,7 @@ func (d *Dir) prepare(need int64) error {
 		e.generation = old.generation + 1
 	}
 	e.size = d.capacityOf(e.no, need)
-	s, err := d.create(e)
+	s, err := d.create(e, d.pace(e.size, need))
 	if err != nil {
 		return err
 	}
@@ -83,6 +83,51 @@ func (d *Dir) prepare(need int64) error {
 		}
 	}
 	return nil
+}
+
+// unpaced is the pace of who is in a hurry.
+func unpaced(int64) error { return nil }
+
+// pace is the pace at which a next segment of a size is made: a few bytes for each byte that is appended meanwhile, so that it
+// is there in time and no append waits long for the device. It is done at once if somebody needs it, or anything else
+// that has to wait for it.
+func (d *Dir) pace(size, need int64) func(off int64) error {
+	if d.o.Foreground || need > 0 {
+		return unpaced
+	}
+	d.mu.RLock()
+	active := d.segments[len(d.segments)-1]
+	from := active.end
+	d.mu.RUnlock()
+	ratio := 1 + size/max((active.size-from)*3/4, 1) // ready when a quarter of what was left is left
+	return func(off int64) error {
+		for {
+			d.mu.RLock()
+			end, last, closed, changed := active.end, d.segments[len(d.segments)-1], d.closed, d.changed
+			d.mu.RUnlock()
+			switch {
+			case closed:
+				return annals.ErrClosed
+			case last != active, d.hurried.Load() > 0, off <= firstSegmentBytes+(end-from)*ratio:
+				return nil
+			}
+			select {
+			case <-changed:
+			case <-d.hurry:
+			}
+		}
+	}
+}
+
+// lockUpkeep takes the lock from whoever holds it to make a segment at leisure.
+func (d *Dir) lockUpkeep() {
+	d.hurried.Add(1)
+	defer d.hurried.Add(-1)
+	select {
+	case d.hurry <- struct{}{}:
+	default:
+	}
+	d.upkeep.Lock()
 }
 
 // discardUnless removes the file of a segment that no manifest can name.
@@ -129,10 +174,10 @@ func (d *Dir) progress() bool {
 	return !failed
 }
 
-// wantsNext: the active segment is half full, and has got further if it did not work out before. The caller holds mu.
+// wantsNext: the active segment is a quarter full, and has got further if it did not work out before. The caller holds mu.
 func (d *Dir) wantsNext() bool {
 	active := d.segments[len(d.segments)-1]
-	return d.next == nil && active.end > active.size/2 && active.end >= d.retryAt
+	return d.next == nil && active.end > active.size/4 && active.end >= d.retryAt
 }
 
 // firstFull is the first segment to be sealed. They stand together, right before the active one. The caller holds mu.
@@ -168,6 +213,9 @@ func (d *Dir) work() {
 			d.retryAt = active.end + active.size/retryParts
 		}
 		d.mu.Unlock()
+	}
+	if errors.Is(err, annals.ErrClosed) {
+		return // Close seals what is full
 	}
 	if err = errors.Join(err, d.sealFull()); err != nil {
 		d.log.Warn("upkeep of segments failed", "error", err)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -249,8 +250,8 @@ func (c counted) ReadAt(b []byte, off int64) (int, error) {
 // sumOf is the SHA-256 of the first bytes of a file and those that follow.
 func sumOf(f io.ReaderAt, size int64, more []byte) (sum [32]byte, err error) {
 	h := sha256.New()
-	buf := make([]byte, min(size, blockBytes))
-	n, err := io.CopyBuffer(onlyWriter{h}, onlyReader{io.NewSectionReader(f, 0, size)}, buf)
+	buf := make([]byte, min(size, politeBytes))
+	n, err := io.CopyBuffer(politeWriter{h}, onlyReader{io.NewSectionReader(f, 0, size)}, buf)
 	if err == nil && n < size {
 		err = damaged("the file ends")
 	}
@@ -258,11 +259,20 @@ func sumOf(f io.ReaderAt, size int64, more []byte) (sum [32]byte, err error) {
 	return [32]byte(h.Sum(nil)), err
 }
 
-// onlyWriter and onlyReader keep io.CopyBuffer from finding a way around the buffer.
+// politeBytes is how much background work does before it lets others on: an append that comes back from the device
+// would wait for a processor for as long as ten milliseconds, if all were busy with it.
+const politeBytes = 64 << 10
+
+// politeWriter lets others on, and onlyReader keeps io.CopyBuffer from finding a way around the buffer.
 type (
-	onlyWriter struct{ io.Writer }
-	onlyReader struct{ io.Reader }
+	politeWriter struct{ io.Writer }
+	onlyReader   struct{ io.Reader }
 )
+
+func (w politeWriter) Write(b []byte) (int, error) {
+	runtime.Gosched()
+	return w.Writer.Write(b)
+}
 
 // count notes a frame, or its loss.
 func (r *Report) count(f []byte, err error, p *progress) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"runtime"
 )
 
 const (
@@ -79,6 +80,7 @@ func (o *output) emitSeeded(b *block, seed uint32) (uint32, error) {
 	le.PutUint32(b[payloadBytes+4:], b.sum(seed, number))
 	o.sums = crc32.Update(o.sums, castagnoli, b[payloadBytes+4:])
 	o.buf = append(o.buf, b[:]...)
+	runtime.Gosched() // runs are written beside appends, which would wait for a processor for milliseconds
 	if len(o.buf) < outputBytes {
 		return number, nil
 	}
