@@ -58,7 +58,7 @@ func (s ownStore) Read(ctx context.Context, q annals.Query, visit func(*annals.E
 
 // lender is the optional power of a store to yield events that live no longer than until the next.
 type lender interface {
-	Scan(ctx context.Context, q annals.Query, opts ...annals.ReadOption) iter.Seq2[annals.Recorded, error]
+	Scan(ctx context.Context, q annals.Query, opts ...annals.ReadOption) iter.Seq2[*annals.Recorded, error]
 }
 
 func (s ownStore) Scan(ctx context.Context, visit func(*annals.Event)) error {
@@ -66,15 +66,23 @@ func (s ownStore) Scan(ctx context.Context, visit func(*annals.Event)) error {
 	if !ok {
 		return annals.ErrUnsupported
 	}
-	return each(l.Scan(ctx, annals.All()), visit)
-}
-
-func each(events iter.Seq2[annals.Recorded, error], visit func(*annals.Event)) error {
-	for r, err := range events {
+	for r, err := range l.Scan(ctx, annals.All()) {
 		if err != nil {
 			return err
 		}
 		visit(&r.Event)
+	}
+	return nil
+}
+
+func each(events iter.Seq2[annals.Recorded, error], visit func(*annals.Event)) error {
+	var e annals.Event // one for all: it is only looked at
+	for r, err := range events {
+		if err != nil {
+			return err
+		}
+		e = r.Event
+		visit(&e)
 	}
 	return nil
 }

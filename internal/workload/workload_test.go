@@ -51,7 +51,7 @@ func memoryTarget() workload.Target {
 	})
 }
 
-type lasting struct{ annals.Store }
+type lasting struct{ *memory.Store }
 
 func (lasting) Close() error { return nil }
 

@@ -37,6 +37,7 @@ func (s *Store) candidates(ctx context.Context, q annals.Query, part cut, limit 
 			return
 		}
 	}
+	w.read(part.backwards)
 }
 
 // walker reads the candidates of a walk.
@@ -64,24 +65,28 @@ func (w *walker) give(r frame.Record, err error) bool {
 // part reads one part, and tells whether to go on.
 func (w *walker) part(p index.Part) bool {
 	if p.Everything && !w.bounded {
-		return w.scan(p.After, p.Upto, p.Backwards)
+		return w.read(p.Backwards) && w.scan(p.After, p.Upto, p.Backwards)
 	}
-	for key := p.Seek(0); key != index.Done; {
-		w.handful = w.handful[:0]
-		for ; key != index.Done && len(w.handful) < w.size; key = p.Seek(key + 1) {
-			w.handful = append(w.handful, index.Position(key, p.Backwards))
+	for key := p.Seek(0); key != index.Done; key = p.Seek(key + 1) {
+		w.handful = append(w.handful, index.Position(key, p.Backwards))
+		if len(w.handful) < w.size {
+			continue
 		}
 		w.size = min(4*w.size, handfulMost)
 		if !w.read(p.Backwards) {
 			return false
 		}
 	}
-	return true
+	return true // what is left is read with what the next part has
 }
 
-// read reads the handful.
+// read reads the handful, and tells whether to go on.
 func (w *walker) read(backwards bool) bool {
 	n := len(w.handful)
+	if n == 0 {
+		return true
+	}
+	defer func() { w.handful = w.handful[:0] }()
 	low, high := w.handful[0], w.handful[n-1]
 	if backwards {
 		low, high = high, low

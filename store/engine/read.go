@@ -229,9 +229,15 @@ func (s *Store) walk(ctx context.Context, q annals.Query, part cut, limit int, t
 		part.upto = max(uint64(loss.First)-1, part.after)
 	}
 	ended := false
+	done := ctx.Done() // which is quicker to look at than the context
 	s.candidates(ctx, q, part, limit, to, func(r *frame.Record, err error) bool {
-		if cause := s.ended(ctx); cause != nil {
-			err = cause
+		select {
+		case <-done:
+			err = s.ended(ctx)
+		default:
+			if s.closed.Load() || err != nil && s.ended(ctx) != nil {
+				err = s.ended(ctx)
+			}
 		}
 		if err != nil {
 			ended = true

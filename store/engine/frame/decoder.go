@@ -14,6 +14,8 @@ import (
 const (
 	chunkBytes = 16 << 10
 	chunkTags  = 128
+	// The first chunk is smaller, for sequences that turn out to be short.
+	chunkFirst, chunkTagsFirst = 1 << 10, 8
 )
 
 // Decoder decodes records, a sequence of many at much less than an allocation each. It is for one goroutine. The zero
@@ -24,6 +26,8 @@ type Decoder struct {
 	chunk int
 	bytes []byte
 	tags  []string
+	// next and nextTags are how large the last chunks were.
+	next, nextTags int
 	// lends: names and data stay where they are, and the list of tags is used again.
 	lends bool
 	// The time of the last record: those of a frame have the same.
@@ -171,7 +175,8 @@ func (d *Decoder) alloc(n int) []byte {
 		return make([]byte, n)
 	}
 	if n > len(d.bytes) {
-		d.bytes = make([]byte, d.chunk)
+		d.next = min(max(2*d.next, chunkFirst, n), d.chunk)
+		d.bytes = make([]byte, d.next)
 	}
 	b := d.bytes[:n:n]
 	d.bytes = d.bytes[n:]
@@ -188,7 +193,8 @@ func (d *Decoder) allocTags(n int) []string {
 	case d.chunk == 0 || n > chunkTags/4:
 		return make([]string, n)
 	case n > len(d.tags):
-		d.tags = make([]string, chunkTags)
+		d.nextTags = min(max(2*d.nextTags, chunkTagsFirst, n), chunkTags)
+		d.tags = make([]string, d.nextTags)
 	}
 	t := d.tags[:n:n]
 	d.tags = d.tags[n:]

@@ -36,7 +36,7 @@ type Config struct {
 	// MemoryBytes bounds what runs keep in memory of their filters and fences; beyond it they are read from files each time.
 	// By default 512 MiB, of which about 2 to 5 are used for a million events.
 	MemoryBytes int64
-	// CacheBytes bounds the blocks of runs that are kept. By default 16 MiB.
+	// CacheBytes bounds the blocks of runs that are kept. By default 64 MiB.
 	CacheBytes int64
 	// Foreground does within [Index.Advance] what otherwise goes on in the background, so that the order of file operations can be
 	// repeated, for simulation.
@@ -70,7 +70,7 @@ type Dated struct {
 const (
 	defaultEpochEvents = 64 << 10
 	defaultMemoryBytes = 512 << 20
-	defaultCacheBytes  = 16 << 20
+	defaultCacheBytes  = 64 << 20
 	defaultInMemory    = 1 << 20
 )
 

@@ -58,6 +58,9 @@ func (r *recovery) tailOf(i int, s *segment) (torn bool, err error) {
 			return false, reason
 		}
 		w = r.window(s) // what was buffered may be older than what is searched now
+		if r.atCleanEnd(s, end) {
+			w.limit = min(w.limit, end+zerosChecked)
+		}
 		_, to, err := w.written(end)
 		if err != nil {
 			return false, err
@@ -103,6 +106,16 @@ func (r *recovery) tailOf(i int, s *segment) (torn bool, err error) {
 			return true, r.leftover(s, reason)
 		}
 	}
+}
+
+// zerosChecked is how much of the zeros is read that follow the end of a log that was closed: all of them take longer than
+// everything else.
+const zerosChecked = 256 << 10
+
+// atCleanEnd tells whether the log was closed here, or in a segment before: then nothing follows.
+func (r *recovery) atCleanEnd(s *segment, end int64) bool {
+	c := r.clean
+	return c != nil && !r.rebuilt && r.tip.ref() == c.ref && (s.no != c.segment || end == c.off)
 }
 
 // window reads a segment that may have an end. Whoever opens to write must know what is there; whoever only reads is served

@@ -174,10 +174,15 @@ func (d *Dir) progress() bool {
 	return !failed
 }
 
-// wantsNext: the active segment is a quarter full, and has got further if it did not work out before. The caller holds mu.
+// wantsNext: the active segment is a quarter full, or, if it is small, half, and has got further if it did not work out before.
+// The caller holds mu.
 func (d *Dir) wantsNext() bool {
 	active := d.segments[len(d.segments)-1]
-	return d.next == nil && active.end > active.size/4 && active.end >= d.retryAt
+	start := active.size / 2
+	if active.size > growth*firstSegmentBytes {
+		start = active.size / 4
+	}
+	return d.next == nil && active.end > start && active.end >= d.retryAt
 }
 
 // firstFull is the first segment to be sealed. They stand together, right before the active one. The caller holds mu.
