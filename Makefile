@@ -4,13 +4,14 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/.tools
 LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: help deps check test fmt lint vet race exact long bench compare bench-check
+.PHONY: help deps check test fmt lint vet race exact faults long bench compare bench-check
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
-deps: ## install what the tests need: a C compiler for the race detector, curl, the Go modules
+deps: ## install what the tests need: a C compiler for the race detector, curl, file systems to cut the power of, the Go modules
 	@missing=; command -v gcc >/dev/null || missing="gcc libc6-dev"; command -v curl >/dev/null || missing="$$missing curl"; \
+	for p in mkfs.ext4:e2fsprogs losetup:mount mkfs.xfs:xfsprogs; do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
 	if [ -n "$$missing" ]; then apt-get update -qq && apt-get install -y -qq $$missing; fi
 	go mod download
 
@@ -28,22 +29,28 @@ lint: $(LINT) ## lint, layers included (see .golangci.yml)
 
 vet: ## go vet, here and as other systems see it
 	go vet ./...
-	GOOS=windows go vet ./internal/vfs ./store/...
-	GOOS=darwin go vet ./internal/vfs ./store/...
+	GOOS=windows go vet ./internal/vfs ./internal/faultlane ./store/...
+	GOOS=darwin go vet ./internal/vfs ./internal/faultlane ./store/...
 
 exact: ## every flipped bit, every power cut and thousands of crashes, without the race detector; 32 bits
-	go test ./store/engine/segment
-	GOARCH=386 go test ./store/engine/frame
+	go test -timeout=20m ./store/engine/segment ./store/engine/index/run ./internal/faultlane ./internal/mutants
+	GOARCH=386 go test ./store/engine/frame ./store/engine/index/run
 
 race: ## all tests, under the race detector
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout=30m ./...
 
 check: vet lint race ## the fast loop: vet, lint, tests
 
-test: deps vet lint exact race ## install what is needed and run everything; CI runs this
+test: deps vet lint exact race bench-check ## install what is needed and run everything; CI runs this
 
-long: ## many more crashes than `make test` has time for: about six minutes
-	go test -count=1 -timeout=60m ./store/engine/segment -run=TestALogSurvivesCrashesAtAnyMoment -histories=30000 -v
+faults: ## the fault lanes in short, one line each
+	set -o pipefail; go test -count=1 -timeout=20m -v ./internal/faultlane ./internal/mutants | grep -E 'lane |^(ok|FAIL|---)'
+
+long: ## the fault lanes as long as they should be before a release: about two hours, as root
+	set -o pipefail; go test -count=1 -v -timeout=3h ./internal/faultlane -kills=1000 -cuts=250 -mounts=ext4,ext4:commit=1,ext4:data=writeback,xfs \
+		-cycles=100 -syncfaults=50 -seeds=100000 -from=1000000 -faultpairs=20000 -ops=1000000 -pairs=10000 | grep -E 'lane |^(ok|FAIL|---)'
+	set -o pipefail; go test -count=1 -v -timeout=60m ./store/engine/segment -run='TestNoFlippedBitIsServed|TestALogSurvives' -opens=2000 -histories=30000 | \
+		grep -E 'lane |histories|^(ok|FAIL|---)'
 
 bench: ## our figures beside the floors of this machine: about half an hour; see `go run ./cmd/annals bench --help`
 	go run ./cmd/annals bench -o table
