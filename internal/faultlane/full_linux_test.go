@@ -1,14 +1,12 @@
 package faultlane_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,20 +18,6 @@ import (
 )
 
 var cycles = count("cycles", 8, 3, "how often to fill a disk and to free it")
-
-// ledgerOf enters what writers say into a ledger, and counts those that were refused for a reason.
-func ledgerOf(t *testing.T, l *faultlane.Ledger, w *faultlane.Writers, reason string) (refused int) {
-	t.Helper()
-	var said bytes.Buffer
-	w.Ledger = &said
-	if err := w.Run(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(said.String()) {
-		refused += enter(t, l, strings.TrimSpace(line), reason)
-	}
-	return refused
-}
 
 func TestAFullDiskIsReadAndGoesOnWhenThereIsSpace(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package faultlane_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -178,3 +179,17 @@ func verify(t *testing.T, s *disk.Store, l *faultlane.Ledger, rng *rand.Rand) fa
 }
 
 var _ annals.Store = (*disk.Store)(nil)
+
+// ledgerOf enters what writers say into a ledger, and counts those that were refused for a reason.
+func ledgerOf(t *testing.T, l *faultlane.Ledger, w *faultlane.Writers, reason string) (refused int) {
+	t.Helper()
+	var said bytes.Buffer
+	w.Ledger = &said
+	if err := w.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(said.String()) {
+		refused += enter(t, l, strings.TrimSpace(line), reason)
+	}
+	return refused
+}

@@ -75,6 +75,6 @@ type Records interface {
 type Identity struct {
 	Store       frame.StoreID
 	Incarnation uint32
-	// HashSeed is secret and random: it is there for the hashes of an index on disk, and nothing uses it yet.
+	// HashSeed is secret and random: names are hashed under it in the index.
 	HashSeed [16]byte
 }
