@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/internal/vfs"
 	"github.com/annalsdb/annals/store/engine"
-	"github.com/annalsdb/annals/store/engine/index"
 	"github.com/annalsdb/annals/store/engine/segment"
 )
 
@@ -40,28 +38,15 @@ type Report struct {
 	Index []*IndexDamageError
 }
 
+// VerifyOption adjusts [Store.Verify].
+type VerifyOption = segment.VerifyOption
+
+// Progress has do called as the verification of the log goes on, with how many bytes were read, and how many there are to be
+// read. It is called from several goroutines, one at a time, about a hundred times in all.
+func Progress(do func(done, total int64)) VerifyOption { return segment.Progress(do) }
+
 // IndexDamageError is a part of the index that is not that of the log.
 type IndexDamageError = engine.IndexDamageError
-
-// Option adjusts a store.
-type Option func(*options)
-
-type options struct {
-	logger       *slog.Logger
-	segmentBytes int64
-	clock        func() time.Time
-	readOnly     bool
-}
-
-// Logger is told what an operator should know. Without it nobody is.
-func Logger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
-
-// SegmentBytes is the size up to which the files of the log grow. By default 64 MiB.
-func SegmentBytes(n int64) Option { return func(o *options) { o.segmentBytes = n } }
-
-// Clock is where the time of events comes from, instead of the wall clock. It is called concurrently. A clock that goes
-// back is held at the last time it gave.
-func Clock(now func() time.Time) Option { return func(o *options) { o.clock = now } }
 
 // Store is an [annals.Store] in a directory. Make one with [Open]. It may be used concurrently.
 type Store struct {
@@ -74,14 +59,16 @@ type Store struct {
 var (
 	_ annals.Store       = (*Store)(nil)
 	_ annals.Limiter     = (*Store)(nil)
+	_ annals.Scanner     = (*Store)(nil)
 	_ annals.SystemStore = (*Store)(nil)
 	_ annals.Retainer    = (*Store)(nil)
 	_ annals.Tracker     = (*Store)(nil)
 )
 
 // Open opens the store in dir, or makes it if dir does not exist or is empty. It fails with [ErrLocked],
-// [ErrNotAStore], [ErrNewerFormat], or what the file system says. It reads the whole log. Damage does not keep it
-// from opening: reads that meet it end with an [annals.DataLossError], and appends are [annals.ErrReadOnly].
+// [ErrNotAStore], [ErrNewerFormat], or what the file system says. How long it takes does not depend on how much there is in
+// the store. Damage does not keep it from opening: reads that meet it end with an [annals.DataLossError], and appends are
+// [annals.ErrReadOnly] if positions are lost that the index does not know, or if the end of the log is in doubt.
 func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
 	return open(ctx, dir, opts)
 }
@@ -89,29 +76,28 @@ func Open(ctx context.Context, dir string, opts ...Option) (*Store, error) {
 // OpenReadOnly opens the store in dir to be read as it is now: it takes no lock and writes nothing, so that it works
 // on a copy, and beside a writer, whose later appends it does not see. It is for offline tools.
 func OpenReadOnly(ctx context.Context, dir string, opts ...Option) (*Store, error) {
-	return open(ctx, dir, append([]Option{func(o *options) { o.readOnly = true }}, opts...))
+	return open(ctx, dir, append([]Option{func(o *options) { o.segments.ReadOnly = true }}, opts...))
 }
 
 var errOpenedReadOnly = errors.New("opened to be read only")
 
 func open(ctx context.Context, dir string, opts []Option) (*Store, error) {
-	o := options{clock: time.Now}
+	var o options
+	o.segments.Random, o.engine.Random, o.engine.Clock = rand.Reader, rand.Reader, time.Now
 	for _, f := range opts {
 		f(&o)
 	}
-	d, err := segment.Open(ctx, vfs.OS{}, dir, segment.Options{
-		SegmentBytes: o.segmentBytes, Random: rand.Reader, Logger: o.logger, ReadOnly: o.readOnly,
-	})
+	d, err := segment.Open(ctx, vfs.OS{}, dir, o.segments)
 	if err != nil {
 		return nil, fmt.Errorf("disk: open %s: %w", dir, err)
 	}
-	c := engine.Config{Journal: d, Records: d, Identity: d.Identity(), Clock: o.clock, Random: rand.Reader, Logger: o.logger}
-	c.Index = index.Config{FS: vfs.OS{}, Dir: filepath.Join(dir, "index"), ReadOnly: o.readOnly}
-	c.Refuse = d.Stopped()
-	if o.readOnly {
+	c := o.engine
+	c.Journal, c.Records, c.Identity, c.Refuse = d, d, d.Identity(), d.Stopped()
+	c.Index.FS, c.Index.Dir, c.Index.ReadOnly = vfs.OS{}, filepath.Join(dir, "index"), o.segments.ReadOnly
+	if o.segments.ReadOnly {
 		c.Refuse = errOpenedReadOnly
-	} else if c.Refuse != nil && o.logger != nil {
-		o.logger.ErrorContext(ctx, "positions are lost, or the end of the log is in doubt; appends are refused", "error", c.Refuse)
+	} else if c.Refuse != nil && c.Logger != nil {
+		c.Logger.ErrorContext(ctx, "positions are lost, or the end of the log is in doubt; appends are refused", "error", c.Refuse)
 	}
 	e, err := engine.Open(ctx, c)
 	if err != nil {
@@ -125,8 +111,8 @@ func (s *Store) Recovery() Recovery { return s.dir.Recovered() }
 
 // Verify reads everything that is durable and compares all checksums and hashes, and the index with the log. It lists all
 // damage and does not stop at the first; the error is that of ctx, or [annals.ErrClosed]. It may run beside everything else.
-func (s *Store) Verify(ctx context.Context) (r Report, err error) {
-	if r.Report, err = s.dir.Verify(ctx); err == nil {
+func (s *Store) Verify(ctx context.Context, opts ...VerifyOption) (r Report, err error) {
+	if r.Report, err = s.dir.Verify(ctx, opts...); err == nil {
 		r.Index, err = s.VerifyIndex(ctx)
 	}
 	return r, err

@@ -226,3 +226,32 @@ func TestTheLoggerIsTold(t *testing.T) {
 		t.Errorf("the logger was told %q", b.String())
 	}
 }
+
+func TestCeilingsLeaveEveryAnswerAsItIs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir, disk.SegmentBytes(64<<10), disk.FilesMax(1), disk.TableBytes(1), disk.IndexBytes(1, 1), disk.LiveBytes(1), disk.Queue(1, 1))
+	for i := range 200 {
+		put(t, s, annals.Event{Type: "A", Stream: fmt.Sprint("s-", i%7), Data: bytes.Repeat([]byte("x"), 2000)})
+	}
+	closed(t, s)
+	s = start(t, dir, disk.FilesMax(1), disk.TableBytes(1), disk.IndexBytes(1, 1))
+	for i := range 7 {
+		if got, err := read(t, s, annals.Stream(fmt.Sprint("s-", i))); err != nil || len(got) != 28+max(0, min(1, 4-i)) {
+			t.Errorf("stream %d has %d events, %v", i, len(got), err)
+		}
+	}
+	if st := s.Stats(); st.Index.Runs == 0 || st.Index.Bytes == 0 || st.Index.Damaged != 0 || st.Index.InMemory != 0 || st.Index.Resident > 1 {
+		t.Errorf("the stats say %+v", st.Index)
+	}
+	last := int64(-1)
+	r, err := s.Verify(t.Context(), disk.Progress(func(done, total int64) {
+		if done < last || done > total {
+			t.Errorf("%d of %d bytes after %d", done, total, last)
+		}
+		last = done
+	}))
+	if err != nil || len(r.Damage)+len(r.Index) > 0 || r.Events != 200 || last <= 0 {
+		t.Errorf("verified %+v, %v, with progress up to %d", r, err, last)
+	}
+}

@@ -21,7 +21,7 @@ func Inspect(ctx context.Context, dir string, opts ...Option) (*Inspection, erro
 	for _, f := range opts {
 		f(&o)
 	}
-	d, err := segment.Open(ctx, vfs.OS{}, dir, segment.Options{Logger: o.logger, ReadOnly: true})
+	d, err := segment.Open(ctx, vfs.OS{}, dir, segment.Options{Logger: o.segments.Logger, ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("disk: inspect %s: %w", dir, err)
 	}

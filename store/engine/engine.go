@@ -127,6 +127,8 @@ type Stats struct {
 	Frame uint64
 	// Lost are the positions that are known to be unreadable.
 	Lost []*annals.DataLossError
+	// Index is what the index is made of.
+	Index index.Stats
 	// Queued is how many appends wait for the sequencer.
 	Queued int
 	// ReadOnly is why appends are refused, if they are. It matches [annals.ErrReadOnly].
@@ -141,6 +143,7 @@ func (s *Store) Stats() Stats {
 	st := s.sequencer.stats()
 	head, frame := s.index.HeadFrame()
 	st.Head, st.Frame, st.Lost = annals.Position(head), frame, s.index.Lost()
+	st.Index = s.index.Stats()
 	l := s.live.Stats()
 	st.Subscribers, st.Behind, st.LiveBytes = l.Subscribers, l.Behind, l.Bytes
 	return st

@@ -184,6 +184,36 @@ func (x *Index) FirstLost(r Range) *annals.DataLossError {
 	return found
 }
 
+// Stats are figures about an index.
+type Stats struct {
+	// Runs is how many files it is in, Bytes their size, and Damaged how many of them are being made anew.
+	Runs, Damaged int
+	Bytes         int64
+	// InMemory is how many events are in no file yet.
+	InMemory int
+	// Resident is how much memory filters and fences of runs take, in bytes.
+	Resident int64
+}
+
+// Stats are figures about the index as it is now.
+func (x *Index) Stats() Stats {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	st := Stats{Runs: len(x.set.runs), Resident: x.options.Budget.Used()}
+	for _, p := range x.set.runs {
+		if p.reader != nil {
+			st.Bytes += p.reader.Size()
+		}
+		if p.damaged.Load() {
+			st.Damaged++
+		}
+	}
+	for _, e := range x.set.epochs {
+		st.InMemory += e.events()
+	}
+	return st
+}
+
 // View is the index up to one head. [View.Release] it.
 type View struct {
 	x    *Index
