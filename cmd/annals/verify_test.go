@@ -204,3 +204,19 @@ func TestAStoreThatWasNotClosedIsNotDamaged(t *testing.T) {
 	command(t, "", "verify", dir).is(exitOK).prints(`"records":3`)
 	command(t, "", "dump", dir).is(exitOK).prints(`"kind":"zeros"`, `"position":"3"`)
 }
+
+func TestVerifySaysThatTheIndexIsNotThatOfTheLogAndThatNothingIsLost(t *testing.T) {
+	t.Parallel()
+	dir := stored(t, 45, 100)
+	runs, err := filepath.Glob(filepath.Join(dir, "index", "*.run"))
+	if err != nil || len(runs) != 1 {
+		t.Fatal(runs, err)
+	}
+	change(t, runs[0], func(b []byte) []byte { b[100] ^= 1; return b })
+	command(t, "", "verify", dir, "-o", "table").is(exitOK).
+		prints("INDEX    ", filepath.Base(runs[0]), "nothing is lost, it is made anew from the log", "45 records verify", "no damage\n")
+	got := command(t, "", "verify", dir).is(exitOK).objects()
+	if len(got) != 2 || got[0]["kind"] != "index" || got[1]["damaged"] != 0.0 {
+		t.Errorf("got %v", got)
+	}
+}
