@@ -172,6 +172,14 @@ func (v *evaluation) matches(c *condition, f *annals.Failure) error {
 // following notes the first of a stream's events from a revision on.
 func (v *evaluation) following(c *condition, from annals.Revision, f *annals.Failure) error {
 	stream := c.Stream()
+	if v.seen == nil && !c.WantsEvents() { // nothing is hidden, and places are all that is asked for
+		if places, exact := v.view.RecentRevisions(stream, c.stream, from, annals.ConflictPositionsMax); exact {
+			for _, p := range places {
+				f.Positions = append(f.Positions, annals.Position(p))
+			}
+			return nil
+		}
+	}
 	first, _, err := v.readable(stream, from)
 	if first == 0 || err != nil {
 		return err

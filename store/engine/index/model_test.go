@@ -344,6 +344,16 @@ func (r *rig) checkStream(v index.View, log []annals.Recorded) {
 	if err != nil || p != wantFirst || p > 0 && revision != wantRevision {
 		r.Fatalf("revision %d of %s up to %d: %d at %d, %v; want %d at %d", from, name, upto, revision, p, err, wantRevision, wantFirst)
 	}
+	most := 1 + r.IntN(4)
+	var want []uint64
+	for i, e := range log {
+		if e.Stream == name && e.Revision >= from && len(want) < most {
+			want = append(want, uint64(i+1))
+		}
+	}
+	if got, exact := v.RecentRevisions(name, term, from, most); exact && !slices.Equal(got, want) {
+		r.Fatalf("from revision %d of %s on: %v, want %v", from, name, got, want)
+	}
 }
 
 func (r *rig) checkID(v index.View, log []annals.Recorded) {

@@ -54,6 +54,34 @@ func (v View) LastRevision(name string, t Term, upto uint64, record Record) (ann
 	return annals.NoRevision, 0, nil
 }
 
+// RecentRevisions are the positions of a stream's events from a revision on, as many as are wanted at most, if memory knows them
+// all exactly: then no record has to be read.
+func (v View) RecentRevisions(name string, t Term, from annals.Revision, most int) (positions []uint64, exact bool) {
+	next := annals.Revision(0) // the first revision that is not known yet, going back
+	for i := len(v.set.epochs) - 1; i >= 0; i-- {
+		e := v.set.epochs[i]
+		offsets, n, some := v.numbered(e, name, t)
+		offsets = within(e.first, offsets, 0, v.head)
+		switch {
+		case !some || len(offsets) == 0:
+			continue
+		case !n.regular, next > 0 && n.first+annals.Revision(len(offsets)) != next:
+			return nil, false
+		}
+		known := make([]uint64, 0, most)
+		for j := int(max(from, n.first) - n.first); j < len(offsets) && len(known) < most; j++ {
+			known = append(known, e.first+uint64(offsets[j]))
+		}
+		positions = append(known, positions...)
+		positions = positions[:min(len(positions), most)]
+		if n.first <= from {
+			return positions, true
+		}
+		next = n.first
+	}
+	return nil, false
+}
+
 // numbered is what an epoch knows of a stream, and the list of its term.
 func (v View) numbered(e *epoch, name string, t Term) ([]uint32, numbered, bool) {
 	if e == v.set.active() {
