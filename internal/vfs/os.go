@@ -132,7 +132,7 @@ func (f osFile) Size() (int64, error) {
 }
 
 func (f osFile) Sync() error                    { return translate(syncFile(f.f)) }
-func (f osFile) WriteOut(off, size int64) error { return writeOut(f.f, off, size) }
+func (f osFile) WriteOut(off, size int64) error { return translate(writeOut(f.f, off, size)) }
 
 func (f osFile) DropCache() error { return dropCache(f.f) }
 func (f osFile) Close() error     { return f.f.Close() }

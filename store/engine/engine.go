@@ -84,7 +84,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// Close ends the store. The frame that is being made durable is waited for, and acknowledged; appends behind it, and
+// Close ends the store. The frame that is being made durable is waited for, and its appends are acknowledged, though perhaps a
+// moment later; appends behind it, and
 // every call and subscription from now on, are answered with [annals.ErrClosed]. It waits for everything the store
 // started, and may be called again. The journal stays open.
 func (s *Store) Close() error {

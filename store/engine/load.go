@@ -29,7 +29,9 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	s.lastTime.Store(s.sequencer.end.time.UnixNano())
-	_, err = s.follow(ctx, [32]byte{})
+	if _, err = s.follow(ctx, [32]byte{}); err == nil {
+		s.retained.Forget(annals.Position(s.index.Head())) // nobody is pinned to an earlier head yet
+	}
 	return err
 }
 

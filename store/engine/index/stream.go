@@ -58,8 +58,7 @@ func (v View) LastRevision(name string, t Term, upto uint64, record Record) (ann
 // all exactly: then no record has to be read.
 func (v View) RecentRevisions(name string, t Term, from annals.Revision, most int) (positions []uint64, exact bool) {
 	next := annals.Revision(0) // the first revision that is not known yet, going back
-	for i := len(v.set.epochs) - 1; i >= 0; i-- {
-		e := v.set.epochs[i]
+	for _, e := range slices.Backward(v.set.epochs) {
 		offsets, n, some := v.numbered(e, name, t)
 		offsets = within(e.first, offsets, 0, v.head)
 		switch {

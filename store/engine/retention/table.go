@@ -98,7 +98,7 @@ func (t *Table) Apply(change annals.RetentionChange, at annals.Position, accepte
 	switch change.Type {
 	case annals.TypeRetention:
 		if most := v.keep.MaxCount; most > 0 && (change.Keep.MaxCount == 0 || change.Keep.MaxCount > most) {
-			v.counts = append(slices.Clip(v.counts), &count{until: at - 1, most: most})
+			v.counts = append(slices.Clip(undominated(v.counts, most)), &count{until: at - 1, most: most})
 		}
 		v.keep = change.Keep
 		v.revision = max(v.revision, change.Keep.TruncateBefore)
@@ -110,8 +110,16 @@ func (t *Table) Apply(change annals.RetentionChange, at annals.Position, accepte
 	if t.streams == nil {
 		t.streams = map[string]*version{}
 	}
-	t.streams[change.Stream] = &v
+	t.streams[strings.Clone(change.Stream)] = &v // it may be part of a large buffer
 	t.size.Store(int64(len(t.streams)))
+}
+
+// undominated leaves out the counts that hide nothing beside a later one of most: those that keep as many or more.
+func undominated(counts []*count, most int) []*count {
+	for n := len(counts); n > 0 && counts[n-1].most >= most; n-- {
+		counts = counts[:n-1]
+	}
+	return counts
 }
 
 // agedBefore is when an event must have been accepted not to be too old at the time now.

@@ -1,6 +1,7 @@
 package retention
 
 import (
+	"strings"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -13,8 +14,8 @@ type View struct {
 	now   time.Time
 	next  Next
 
-	// The stream asked about last: events of one stream often come in a row.
-	stream string
+	// The stream asked about last: events of one stream often come in a row. It is a copy, since names may be lent.
+	stream []byte
 	edge   Edge
 	known  bool
 	asked  bool
@@ -54,12 +55,12 @@ func (v *View) Edge(stream string) (e Edge, ok bool, err error) {
 	if v == nil || stream == "" {
 		return Edge{}, false, nil
 	}
-	if v.asked && v.stream == stream {
+	if v.asked && string(v.stream) == stream {
 		return v.edge, v.known, nil
 	}
 	state := v.table.of(stream, v.head)
 	if state == nil {
-		v.stream, v.edge, v.known, v.asked = stream, Edge{}, false, true
+		v.stream, v.edge, v.known, v.asked = append(v.stream[:0], stream...), Edge{}, false, true
 		return Edge{}, false, nil
 	}
 	e = Edge{Revision: state.revision, Position: state.deleted, Accepted: max(state.accepted, agedBefore(state.keep, v.now)), Ended: state.ended}
@@ -70,7 +71,7 @@ func (v *View) Edge(stream string) (e Edge, ok bool, err error) {
 		}
 		e.Revision = max(e.Revision, r)
 	}
-	v.stream, v.edge, v.known, v.asked = stream, e, true, true
+	v.stream, v.edge, v.known, v.asked = append(v.stream[:0], stream...), e, true, true
 	return e, true, nil
 }
 
@@ -97,7 +98,7 @@ func (v *View) count(stream string, state *version) (annals.Revision, error) {
 	if v.counted == nil {
 		v.counted = map[string]annals.Revision{}
 	}
-	v.counted[stream] = r
+	v.counted[strings.Clone(stream)] = r
 	return r, nil
 }
 

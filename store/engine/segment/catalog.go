@@ -244,22 +244,25 @@ func (d *Dir) fillReserve() {
 }
 
 // createZeros makes a file of a head and zeros, and makes it durable. A file that fails is removed.
-// It is asked to pace before each bit of it is written, and writes out bit by bit: a frame that is made durable meanwhile waits
-// for what is on its way to the device.
-func (d *Dir) createZeros(path string, head []byte, size int64, pace func(off int64) error) error {
+// Pace is asked before each bit of it is written. At leisure it is written out bit by bit: a frame that is made durable meanwhile
+// waits for what is on its way to the device.
+func (d *Dir) createZeros(path string, head []byte, size int64, pace pace) error {
 	f, err := d.fs.Create(path)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(head, 0)
 	for off := int64(len(head)); err == nil && off < size; off += zerosAtOnce {
-		if err = pace(off); err != nil {
+		leisurely, stopped := pace(off)
+		if err = stopped; err != nil {
 			break
 		}
 		upto := min(off+zerosAtOnce, size)
-		if err = writeZeros(f, off, upto); err == nil {
+		if err = writeZeros(f, off, upto); err == nil && leisurely {
 			err = f.WriteOut(off, upto-off)
 		}
+	}
+	if err == nil { // last: a file that was not finished is taken for no segment
+		_, err = f.WriteAt(head, 0)
 	}
 	if err == nil {
 		err = f.Sync()

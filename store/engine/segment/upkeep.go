@@ -22,7 +22,7 @@ func (d *Dir) capacityOf(no uint64, need int64) int64 {
 }
 
 // create makes a segment's file: header and zeros, durable, its name included.
-func (d *Dir) create(e entry, pace func(off int64) error) (*segment, error) {
+func (d *Dir) create(e entry, pace pace) (*segment, error) {
 	if _, err := io.ReadFull(d.o.Random, e.salt[:]); err != nil {
 		return nil, fmt.Errorf("segment: randomness: %w", err)
 	}
@@ -57,7 +57,7 @@ func (d *Dir) prepare(need int64) error {
 		e.generation = old.generation + 1
 	}
 	e.size = d.capacityOf(e.no, need)
-	s, err := d.create(e, d.pace(e.size, need))
+	s, err := d.create(e, d.paceOf(e.size, need))
 	if err != nil {
 		return err
 	}
@@ -85,13 +85,16 @@ func (d *Dir) prepare(need int64) error {
 	return nil
 }
 
-// unpaced is the pace of who is in a hurry.
-func unpaced(int64) error { return nil }
+// pace waits until it is time to go on at an offset, and tells whether there is leisure for that.
+type pace func(off int64) (leisurely bool, err error)
 
-// pace is the pace at which a next segment of a size is made: a few bytes for each byte that is appended meanwhile, so that it
+// unpaced is the pace of who is in a hurry.
+func unpaced(int64) (bool, error) { return false, nil }
+
+// paceOf is the pace at which a next segment of a size is made: a few bytes for each byte that is appended meanwhile, so that it
 // is there in time and no append waits long for the device. It is done at once if somebody needs it, or anything else
 // that has to wait for it.
-func (d *Dir) pace(size, need int64) func(off int64) error {
+func (d *Dir) paceOf(size, need int64) pace {
 	if d.o.Foreground || need > 0 {
 		return unpaced
 	}
@@ -100,16 +103,18 @@ func (d *Dir) pace(size, need int64) func(off int64) error {
 	from := active.end
 	d.mu.RUnlock()
 	ratio := 1 + size/max((active.size-from)*3/4, 1) // ready when a quarter of what was left is left
-	return func(off int64) error {
+	return func(off int64) (bool, error) {
 		for {
 			d.mu.RLock()
 			end, last, closed, changed := active.end, d.segments[len(d.segments)-1], d.closed, d.changed
 			d.mu.RUnlock()
 			switch {
 			case closed:
-				return annals.ErrClosed
-			case last != active, d.hurried.Load() > 0, off <= firstSegmentBytes+(end-from)*ratio:
-				return nil
+				return false, annals.ErrClosed
+			case last != active, d.hurried.Load() > 0:
+				return false, nil
+			case off <= firstSegmentBytes+(end-from)*ratio:
+				return true, nil
 			}
 			select {
 			case <-changed:
