@@ -84,7 +84,7 @@ func All() []Mutant {
 		{
 			Name: "M11", What: "checks conditions outside the sequencer only",
 			Edits: []Edit{
-				{engineDir + "commit.go", "case r.affectedSince(memory) || s.retained.Affects(r.events, r.given, annals.Position(r.checked)):", "case false:"},
+				{engineDir + "commit.go", "case r.affectedSince(memory) || s.retained.Affects(r.events, r.conditions, annals.Position(r.checked)):", "case false:"},
 				{engineDir + "commit.go", "case q.delta.affects(r):", "case false:"},
 			},
 			Package: engineTests, Run: everyAnswer,

@@ -3,22 +3,16 @@ package disk_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/disk"
 )
-
-func measured(stream string) []annals.Event {
-	return []annals.Event{{ID: annals.NewID(), Type: "Measured", Stream: stream, Tags: []string{"x:1"}, Data: make([]byte, payloadBytes)}}
-}
 
 // subscribed is subscriptions that run, each on a goroutine of its own.
 type subscribed struct {
@@ -92,7 +86,7 @@ func benchmarkDelivery(b *testing.B, idle int) {
 	for range b.N {
 		sync = append(sync, bare.do(b))
 		start := time.Now()
-		if _, err := s.Append(b.Context(), measured("s-1")); err != nil {
+		if _, err := s.Append(b.Context(), measured("s-1", 1)); err != nil {
 			b.Fatal(err)
 		}
 		acked = append(acked, time.Since(start))
@@ -115,44 +109,6 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return all[int(q*float64(len(all)-1))]
 }
 
-// bareSync writes the bytes of one event into a file that has its blocks, again and again.
-type bareSync struct {
-	f  *os.File
-	at int64
-}
-
-const bareSyncFile = 16 << 20
-
-func newBareSync(b *testing.B, dir string) *bareSync {
-	b.Helper()
-	f, err := os.CreateTemp(dir, "bare")
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { f.Close() })
-	if _, err := f.Write(make([]byte, bareSyncFile)); err != nil {
-		b.Fatal(err)
-	}
-	if err := f.Sync(); err != nil {
-		b.Fatal(err)
-	}
-	return &bareSync{f: f}
-}
-
-func (s *bareSync) do(b *testing.B) time.Duration {
-	b.Helper()
-	event := make([]byte, 640)
-	start := time.Now()
-	if _, err := s.f.WriteAt(event, s.at); err != nil {
-		b.Fatal(err)
-	}
-	if err := syscall.Fdatasync(int(s.f.Fd())); err != nil {
-		b.Fatal(err)
-	}
-	s.at = (s.at + int64(len(event))) % (bareSyncFile - int64(len(event)))
-	return time.Since(start)
-}
-
 // BenchmarkAppendBesideSubscribers appends beside 10,000 subscriptions that nothing matches, and beside none, in turns of the
 // same run, and tells what the subscriptions cost.
 func BenchmarkAppendBesideSubscribers(b *testing.B) {
@@ -173,11 +129,11 @@ func benchmarkBeside(b *testing.B, writers, idle int) {
 	var updates atomic.Int64
 	b.ResetTimer()
 	for range turns {
-		took, busy := appendAll(b, s, writers, b.N/turns)
+		took, busy := appendAll(b, s, writers, 1, b.N/turns)
 		alone, aloneCPU = alone+took, aloneCPU+busy
 		others := subscribe(b, s, idle, func(i int) annals.Query { return annals.Tags(fmt.Sprint("order:", i)) }, func(annals.Update) { updates.Add(1) })
 		updates.Add(-int64(idle))
-		took, busy = appendAll(b, s, writers, b.N/turns)
+		took, busy = appendAll(b, s, writers, 1, b.N/turns)
 		beside, besideCPU = beside+took, besideCPU+busy
 		others.end()
 	}
@@ -189,34 +145,4 @@ func benchmarkBeside(b *testing.B, writers, idle int) {
 	b.ReportMetric(float64(aloneCPU.Nanoseconds())/n, "alone-cpu-ns/event")
 	b.ReportMetric(100*(besideCPU-aloneCPU).Seconds()/beside.Seconds(), "subscribers-%-of-a-cpu") // for as many events
 	b.ReportMetric(float64(updates.Load())/beside.Seconds(), "updates/s")
-}
-
-// appendAll appends n events from some writers, and tells how long that took, and of processor time in the whole process.
-func appendAll(b *testing.B, s *disk.Store, writers, n int) (took, busy time.Duration) {
-	b.Helper()
-	start, before := time.Now(), processorTime(b)
-	var left atomic.Int64
-	left.Store(int64(n))
-	var writing sync.WaitGroup
-	for w := range writers {
-		writing.Go(func() {
-			for left.Add(-1) >= 0 {
-				if _, err := s.Append(b.Context(), measured(fmt.Sprint("s-", w))); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	writing.Wait()
-	return time.Since(start), processorTime(b) - before
-}
-
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -96,8 +96,8 @@ type request struct {
 	makes  []bool // for which events the id was made here; nil if for none
 	keys   []index.Keys
 	conds  []condition
-	given  []annals.Condition // the same, as they were given
-	notes  int                // how many events at the end are the store's own
+	// tracked is how many events at the end are the store's own, for positions of consumers.
+	tracked int
 	// changes are what the events do to retention.
 	changes []change
 	now     time.Time // when phase 1 looked; zero if time played no part
@@ -168,13 +168,13 @@ func (s *Store) prepare(events []annals.Event, conds []annals.Condition) (*reque
 	if err != nil {
 		return nil, err
 	}
-	notes := annals.TrackedEvents(conds)
-	if notes != nil {
-		events = slices.Concat(events, notes)
+	tracked := annals.TrackedEvents(conds)
+	if tracked != nil {
+		events = slices.Concat(events, tracked)
 	}
 	r := newRequest(events)
 	r.conds = newConditions(hasher, conds)
-	r.given, r.notes, r.changes = slices.Clone(conds), len(notes), changes
+	r.tracked, r.changes = len(tracked), changes
 	terms := r.one.terms[:0]
 	if most := index.KeysMost(events); most > cap(terms) {
 		terms = make([]index.Term, 0, most)
@@ -266,9 +266,9 @@ func (r *request) record(i int) []byte {
 // receipt says where r went.
 func (r *request) receipt(h *frame.Header) annals.Receipt {
 	receipt := annals.Receipt{First: annals.Position(r.first), Revision: annals.NoRevision, Time: h.Time}
-	given := len(r.events) - r.notes
+	given := len(r.events) - r.tracked
 	receipt.Last = receipt.First + annals.Position(given) - 1
-	receipt.Head = receipt.Last + annals.Position(r.notes)
+	receipt.Head = receipt.Last + annals.Position(r.tracked)
 	if given == 0 {
 		receipt.First, receipt.Last = 0, 0
 	}

@@ -57,7 +57,7 @@ func (s *Store) pack(batch []*request) (p pending, again []*request) {
 	memory := s.index.Memory()
 	for _, r := range batch {
 		switch {
-		case r.affectedSince(memory) || s.retained.Affects(r.events, r.given, annals.Position(r.checked)):
+		case r.affectedSince(memory) || s.retained.Affects(r.events, r.conditions, annals.Position(r.checked)):
 			again = append(again, r)
 		case q.delta.affects(r):
 			p.parked = append(p.parked, r)

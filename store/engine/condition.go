@@ -31,6 +31,15 @@ func newConditions(h index.Hasher, conds []annals.Condition) []condition {
 	return made
 }
 
+// conditions yields them as they were given.
+func (r *request) conditions(yield func(annals.Condition) bool) {
+	for i := range r.conds {
+		if !yield(r.conds[i].Condition) {
+			return
+		}
+	}
+}
+
 // affectedSince reports whether an event after a position may change what was found before.
 func (c *condition) affectedSince(m index.Memory, after uint64) bool {
 	switch c.Kind() {

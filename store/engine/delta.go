@@ -87,7 +87,7 @@ func (d *delta) affects(r *request) bool {
 	if d.count == 0 {
 		return false
 	}
-	if d.retention.Affects(r.events, r.given) {
+	if d.retention.Affects(r.events, r.conditions) {
 		return true
 	}
 	for i := range r.events {

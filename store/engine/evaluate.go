@@ -28,7 +28,7 @@ func (v *evaluation) known(r *request) (receipt annals.Receipt, known bool, err 
 	receipt = annals.Receipt{Head: annals.Position(v.view.Head()), Revision: annals.NoRevision, Duplicate: true}
 	var have, lack, reused []annals.ID
 	differs := false
-	for i := range r.events[:len(r.events)-r.notes] {
+	for i := range r.events[:len(r.events)-r.tracked] {
 		e := &r.events[i]
 		stored, found, err := v.lookUp(r, i)
 		if err != nil {
@@ -166,7 +166,7 @@ func (v *evaluation) tracking(c *condition, f annals.Failure) (annals.Failure, b
 // matches notes the first events in the way of NoneSince.
 func (v *evaluation) matches(c *condition, f *annals.Failure) error {
 	in := index.Range{After: uint64(c.After()), Upto: v.view.Head()}
-	return v.note(&c.plan, in, c, f, func(r *annals.Recorded) bool { return c.Query().Match(*r) })
+	return v.note(&c.plan, in, c, f, func(r *annals.Recorded) bool { return c.Query().Accepts(&r.Event) })
 }
 
 // following notes the first of a stream's events from a revision on.
@@ -189,33 +189,37 @@ func (v *evaluation) following(c *condition, from annals.Revision, f *annals.Fai
 	return v.note(&plan, in, c, f, func(r *annals.Recorded) bool { return r.Stream == stream && r.Revision >= from })
 }
 
-// note notes the first events that match, as many as a failure lists.
-func (v *evaluation) note(plan *index.Plan, in index.Range, c *condition, f *annals.Failure, match func(*annals.Recorded) bool) error {
+// each reads the candidates of a plan, in order, for as long as they are wanted.
+func (v *evaluation) each(plan *index.Plan, in index.Range, wanted func(*annals.Recorded) (more bool, err error)) error {
 	for part := range v.view.Walk(plan, in) {
 		for p := part.Seek(0); p != index.Done; p = part.Seek(p + 1) {
 			r, err := v.store.records.Record(v.ctx, annals.Position(p))
 			if err != nil {
 				return err
 			}
-			if !match(&r.Recorded) {
-				continue
-			}
-			if hidden, err := v.seen.Hides(&r.Recorded); hidden || err != nil {
-				if err != nil {
-					return err
-				}
-				continue
-			}
-			f.Positions = append(f.Positions, annals.Position(p))
-			if c.WantsEvents() {
-				f.Events = append(f.Events, r.Recorded)
-			}
-			if len(f.Positions) == annals.ConflictPositionsMax {
-				return nil
+			if more, err := wanted(&r.Recorded); !more || err != nil {
+				return err
 			}
 		}
 	}
 	return nil
+}
+
+// note notes the first events that match, as many as a failure lists.
+func (v *evaluation) note(plan *index.Plan, in index.Range, c *condition, f *annals.Failure, match func(*annals.Recorded) bool) error {
+	return v.each(plan, in, func(r *annals.Recorded) (bool, error) {
+		if !match(r) {
+			return true, nil
+		}
+		if hidden, err := v.seen.Hides(r); hidden || err != nil {
+			return true, err
+		}
+		f.Positions = append(f.Positions, r.Position)
+		if c.WantsEvents() {
+			f.Events = append(f.Events, *r)
+		}
+		return len(f.Positions) < annals.ConflictPositionsMax, nil
+	})
 }
 
 // findBases finds the last revision of each event's stream.

@@ -66,18 +66,16 @@ func (v *evaluation) readable(stream string, from annals.Revision) (uint64, anna
 		return 0, 0, err
 	}
 	plan := v.store.index.Hasher().Plan(annals.Stream(stream).WithSystem())
-	for part := range v.view.Walk(&plan, index.Range{After: p - 1, Upto: v.view.Head()}) {
-		for p := part.Seek(0); p != index.Done; p = part.Seek(p + 1) {
-			e, err := v.store.records.Record(v.ctx, annals.Position(p))
-			if err != nil {
-				return 0, 0, err
-			}
-			if e.Stream == stream && e.Revision >= r && !edge.Hides(e.Position, e.Revision, e.Time) {
-				return p, e.Revision, nil
-			}
+	var at uint64
+	var revision annals.Revision
+	err = v.each(&plan, index.Range{After: p - 1, Upto: v.view.Head()}, func(e *annals.Recorded) (bool, error) {
+		if e.Stream != stream || e.Revision < r || edge.Hides(e.Position, e.Revision, e.Time) {
+			return true, nil
 		}
-	}
-	return 0, 0, nil
+		at, revision = uint64(e.Position), e.Revision
+		return false, nil
+	})
+	return at, revision, err
 }
 
 // state is what has become of a stream whose last event is at a position, 0 if it has none.

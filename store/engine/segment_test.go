@@ -1,18 +1,15 @@
 package engine_test
 
 import (
-	"crypto/rand"
 	"fmt"
 	"maps"
 	rand2 "math/rand/v2"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/internal/vfs"
 	"github.com/annalsdb/annals/store/engine"
-	"github.com/annalsdb/annals/store/engine/segment"
 	"github.com/annalsdb/annals/storetest"
 )
 
@@ -23,27 +20,13 @@ func openSegments(t *testing.T) annals.Store {
 
 func startSegments(t *testing.T, fs vfs.FS, change ...func(*engine.Config)) *engine.Store {
 	t.Helper()
-	d, err := segment.Open(t.Context(), fs, "/log", segment.Options{Random: rand.Reader, SegmentBytes: 64 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := engine.Config{Journal: d, Records: d, Identity: d.Identity(), Clock: time.Now, Random: rand.Reader}
-	for _, f := range change {
-		f(&c)
-	}
-	s, err := engine.Open(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := openLog(t, fs, change...)
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := d.Close(); err != nil {
+		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return s
+	return l.Store
 }
 
 func TestEveryAcknowledgedEventOutlivesAPowerCut(t *testing.T) {

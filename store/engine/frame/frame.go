@@ -110,9 +110,6 @@ func (l *leaf) add(root hash.Hash, bodyHash [32]byte, revision uint64) {
 // leavesPool keeps what verify takes of all records, to hash it at once.
 var leavesPool = sync.Pool{New: func() any { return new([]byte) }}
 
-// Len is the size of the frame so far, in bytes.
-func (b *Builder) Len() int { return len(b.buf) }
-
 // Finish gives the bytes of the frame and its complete header. The builder must not be used again.
 func (b *Builder) Finish() ([]byte, Header) {
 	h := &b.header

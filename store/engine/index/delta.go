@@ -16,9 +16,6 @@ func (d *Delta) Reset(first uint64) {
 // Add adds the event at the next position.
 func (d *Delta) Add(k *Keys) { d.e.add(k) }
 
-// Events is how many were added.
-func (d *Delta) Events() int { return d.e.events() }
-
 // Any reports whether an event after a position may match.
 func (d *Delta) Any(p *Plan, after uint64) bool {
 	r := Range{After: max(after, d.e.first-1), Upto: d.e.last}

@@ -241,9 +241,6 @@ func (v View) UpTo(head uint64) View {
 	return v
 }
 
-// Index is what v is a view of.
-func (v View) Index() *Index { return v.x }
-
 // list is what an epoch has of a term.
 func (v View) list(e *epoch, t Term) ([]uint32, uint64) {
 	if e == v.set.active() {

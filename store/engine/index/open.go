@@ -89,16 +89,9 @@ func timeAt(nanos int64) time.Time { return time.Unix(0, nanos).UTC() }
 // as it is, and adds the frames that follow them. Files that do not verify are left out. Nothing keeps an index from being
 // opened: the log has all that it would say.
 func Open(ctx context.Context, c Config) *Index {
-	for _, d := range []struct{ value, standard *int64 }{
-		{&c.MemoryBytes, new(int64(defaultMemoryBytes))}, {&c.CacheBytes, new(int64(defaultCacheBytes))},
-	} {
-		if *d.value <= 0 {
-			*d.value = *d.standard
-		}
-	}
-	if c.EpochEvents <= 0 {
-		c.EpochEvents = defaultEpochEvents
-	}
+	c.EpochEvents = cmp.Or(max(c.EpochEvents, 0), defaultEpochEvents)
+	c.MemoryBytes = cmp.Or(max(c.MemoryBytes, 0), defaultMemoryBytes)
+	c.CacheBytes = cmp.Or(max(c.CacheBytes, 0), defaultCacheBytes)
 	c.inMemory = cmp.Or(c.inMemory, defaultInMemory)
 	x := &Index{
 		hasher: NewHasher(c.Identity.HashSeed), config: c,

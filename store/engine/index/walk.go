@@ -32,16 +32,6 @@ func (v View) Walk(p *Plan, r Range) iter.Seq[Part] {
 	}
 }
 
-// Any reports whether there is a candidate in r.
-func (v View) Any(p *Plan, r Range) bool {
-	for part := range v.Walk(p, r) {
-		if part.Seek(0) != Done {
-			return true
-		}
-	}
-	return false
-}
-
 // part is what the piece with a number has of r.
 func (v View) part(i int, p *Plan, r Range) (Part, bool) {
 	if n := len(v.set.runs); i >= n {
@@ -189,11 +179,8 @@ type epochLists struct {
 func (epochLists) excludes(*item) bool { return false }
 
 func (l epochLists) list(t Term, r Range) (Cursor, error) {
-	offsets, base := l.v.list(l.e, t)
-	if offsets = within(base, offsets, r.After, r.Upto); len(offsets) == 0 {
-		return nil, nil
-	}
-	return &listCursor{base: base, offsets: offsets, backwards: r.Backwards}, nil
+	offsets, _ := l.v.list(l.e, t)
+	return l.e.cursor(offsets, r), nil
 }
 
 func (epochLists) broken(error) {}
@@ -226,21 +213,24 @@ func (e *epoch) recent(t Term, after uint64) bool {
 	return l != nil && e.first+uint64(l.offsets[len(l.offsets)-1]) > after
 }
 
+// cursor walks over what r has of a list; it is nil if that is nothing.
+func (e *epoch) cursor(offsets []uint32, r Range) Cursor {
+	if offsets = within(e.first, offsets, r.After, r.Upto); len(offsets) == 0 {
+		return nil
+	}
+	return &listCursor{base: e.first, offsets: offsets, backwards: r.Backwards}
+}
+
 // directLists is an epoch for whoever holds the lock or owns it.
 type directLists struct{ e *epoch }
 
 func (directLists) excludes(*item) bool { return false }
 
 func (l directLists) list(t Term, r Range) (Cursor, error) {
-	found := l.e.find(t)
-	if found == nil {
-		return nil, nil
+	if found := l.e.find(t); found != nil {
+		return l.e.cursor(found.offsets, r), nil
 	}
-	offsets := within(l.e.first, found.offsets, r.After, r.Upto)
-	if len(offsets) == 0 {
-		return nil, nil
-	}
-	return &listCursor{base: l.e.first, offsets: offsets}, nil
+	return nil, nil
 }
 
 func (directLists) broken(error) {}

@@ -1,6 +1,10 @@
 package retention
 
-import "github.com/annalsdb/annals"
+import (
+	"iter"
+
+	"github.com/annalsdb/annals"
+)
 
 // Staged is the retention events of a frame that is being packed, which no table knows yet. The zero Staged is none. It
 // belongs to the sequencer.
@@ -20,7 +24,7 @@ func (s *Staged) Add(change annals.RetentionChange) {
 func (s *Staged) Forget() { s.streams = nil }
 
 // Affects is [Table.Affects] for what is staged.
-func (s *Staged) Affects(events []annals.Event, conds []annals.Condition) bool {
+func (s *Staged) Affects(events []annals.Event, conds iter.Seq[annals.Condition]) bool {
 	if s.streams == nil {
 		return false
 	}

@@ -12,6 +12,7 @@
 package retention
 
 import (
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -184,7 +185,7 @@ func isChange(e *annals.Event) bool {
 // one of its streams has ended, or a stream that it wants to exist, or wants in some state, was hidden. That more is
 // hidden than was when the ids and the other conditions were looked at changes nothing for them: what was not found before is
 // not found now either.
-func (t *Table) Affects(events []annals.Event, conds []annals.Condition, after annals.Position) bool {
+func (t *Table) Affects(events []annals.Event, conds iter.Seq[annals.Condition], after annals.Position) bool {
 	if t.size.Load() == 0 {
 		return false
 	}
@@ -195,13 +196,13 @@ func (t *Table) Affects(events []annals.Event, conds []annals.Condition, after a
 	})
 }
 
-func affects(events []annals.Event, conds []annals.Condition, since func(stream string) (ended, changed bool)) bool {
+func affects(events []annals.Event, conds iter.Seq[annals.Condition], since func(stream string) (ended, changed bool)) bool {
 	for i := range events {
 		if ended, _ := since(kept(&events[i])); ended {
 			return true
 		}
 	}
-	for _, c := range conds {
+	for c := range conds {
 		switch c.Kind() {
 		case annals.KindStreamExists, annals.KindStreamIn:
 			if _, changed := since(c.Stream()); changed {
