@@ -154,8 +154,8 @@ func ExampleUpcast() {
 	schema := annals.NewSchema([]any{OrderPlaced{}},
 		annals.Upcast(1, func(o orderPlaced1) OrderPlaced { return OrderPlaced{Order: o.Order, Total: o.Euros * 100} }),
 		annals.Renamed[OrderPlaced]("OrderSubmitted"))
-	e, err := schema.Decode(annals.Recorded{Event: annals.Event{Type: "OrderSubmitted", Data: []byte(`{"Order":"42","Euros":12}`)}})
-	fmt.Printf("%+v %v\n", e.Value, err)
+	entries, err := schema.Decode(nil, annals.Recorded{Event: annals.Event{Type: "OrderSubmitted", Data: []byte(`{"Order":"42","Euros":12}`)}})
+	fmt.Printf("%+v %v\n", entries[0].Value, err)
 	// Output:
 	// {Order:42 Total:1200} <nil>
 }

@@ -52,7 +52,8 @@ func (l *Log[E]) On(s Store) *Log[E] {
 
 // Read yields the events of q, decoded, under the rules of [Store.Read]. The query is checked against the schema, see
 // [Schema.Bind]. Events of dropped types are left out; events of unknown types end the read with [ErrUnknownType],
-// unless [UnknownTypes] says otherwise.
+// unless [UnknownTypes] or [PassUnknown] says otherwise. An event that is [Split] yields those of its parts that q matches, one
+// after the other, and counts once for a limit; backwards, its last part comes first.
 func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq2[Entry[E], error] {
 	return func(yield func(Entry[E], error) bool) {
 		bound, err := l.schema.Bind(q)
@@ -60,27 +61,48 @@ func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq
 			yield(Entry[E]{}, err)
 			return
 		}
-		limit := 0
-		if o := NewReadOptions(opts...); o.Limit > 0 && l.schema.LeavesOut() { // what is left out does not count
+		o, limit := NewReadOptions(opts...), 0
+		if o.Limit > 0 && l.schema.LeavesOut() { // what is left out does not count
 			limit = o.Limit
 			opts = append(slices.Clone(opts), func(o *ReadOptions) { o.Limit, o.limited = 0, false })
 		}
+		var entries []Entry[E]
 		for r, err := range l.store.Read(ctx, bound, opts...) {
-			var e Entry[E]
-			if err == nil {
-				e, err = l.schema.Decode(r)
-				if l.schema.skips(err) {
+			if err != nil {
+				yield(Entry[E]{}, err)
+				return
+			}
+			entries, err = l.schema.Decode(entries[:0], r)
+			switch {
+			case l.schema.skips(err):
+				continue
+			case err != nil:
+				yield(Entry[E]{}, err)
+				return
+			case len(entries) != 1 || entries[0].Type != r.Type: // it is split
+				if entries = wanted(entries, bound, o.Backwards); len(entries) == 0 {
 					continue
 				}
 			}
-			if !yield(e, err) || err != nil {
-				return
+			for _, e := range entries {
+				if !yield(e, nil) {
+					return
+				}
 			}
 			if limit--; limit == 0 {
 				return
 			}
 		}
 	}
+}
+
+// wanted are the parts that a query matches, in the order of the read.
+func wanted[E any](parts []Entry[E], bound Query, backwards bool) []Entry[E] {
+	parts = slices.DeleteFunc(parts, func(e Entry[E]) bool { return !bound.Match(e.Recorded) })
+	if backwards {
+		slices.Reverse(parts)
+	}
+	return parts
 }
 
 // skips reports whether a decoding error means that the event is to be left out.
@@ -192,7 +214,7 @@ func (s *Schema[E]) bindTypes(it *Item) error {
 		case et == nil:
 			return invalid("query", fmt.Sprintf("the type %q is not among those given to NewSchema", t))
 		default:
-			names = append(names, et.names...)
+			names = append(append(names, et.names...), et.sources...)
 		}
 	}
 	it.Types = sortedSet(names)

@@ -1,11 +1,11 @@
 package annals
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Schema is the event types of one bounded context: their names, versions and tags, and how stored data of older
@@ -26,9 +26,12 @@ type Schema[E any] struct {
 	byName  map[string]*eventType       // stored names, old ones included
 	byType  map[reflect.Type]*eventType // the Go types
 	dropped map[string]bool
-	tags    map[string]tagUse // declared tag names
+	retired map[string]*retiredType // stored names of types that are split when they are read
+	tags    map[string]tagUse       // declared tag names
+	codecs  codecs
 	hashKey []byte
 	unknown UnknownPolicy
+	pass    func(Recorded) E // what unknown types become, under PassUnknown
 }
 
 // tagUse is how a tag's name is declared.
@@ -37,16 +40,12 @@ type tagUse struct{ stream, hash bool }
 type eventType struct {
 	name    string   // as it is stored today
 	names   []string // name, and those it was stored under before
+	sources []string // the retired types that may have been split into it
 	goType  reflect.Type
+	codec   Codec  // of what is stored today
 	version uint16 // as it is stored today
 	plan    *tagPlan
 	upcasts map[uint16]upcast
-}
-
-// upcast turns the data of one version into that of the next. A typed one ends the chain if it is the last.
-type upcast struct {
-	raw   func([]byte) ([]byte, error)
-	typed func([]byte) (any, error)
 }
 
 // UnknownPolicy says what a [Log] does with a stored event whose type the schema does not list.
@@ -86,8 +85,11 @@ type schemaBuilder struct {
 	byType   map[reflect.Type]*eventType
 	byName   map[string]*eventType
 	dropped  map[string]bool
+	retired  map[string]*retiredType
+	codecs   codecs
 	hashKey  []byte
 	unknown  UnknownPolicy
+	pass     any // a func(Recorded) E
 	mistakes []error
 }
 
@@ -113,6 +115,8 @@ func (b *schemaBuilder) claim(name string, et *eventType) {
 		b.mistake("the name %q stands for %s and for %s", name, b.byName[name].goType, et.goType)
 	case b.dropped[name]:
 		b.mistake("the name %q is dropped and stands for %s", name, et.goType)
+	case b.retired[name] != nil:
+		b.mistake("the name %q is split and stands for %s: give that another name, with Named", name, et.goType)
 	default:
 		b.byName[name] = et
 	}
@@ -141,45 +145,6 @@ func Dropped(name string) SchemaOption {
 	return func(b *schemaBuilder) { b.dropped[name] = true }
 }
 
-// Upcast reads data that was stored as version `from` of New as an Old, and makes a New of it with f. New's version
-// is one more than the highest `from`. Versions between need an upcaster each; a typed one serves only as the last
-// step, since it yields today's New: write the steps before it with [UpcastRaw].
-func Upcast[Old, New any](from uint16, f func(Old) New) SchemaOption {
-	return addUpcast[New]("Upcast", from, upcast{typed: func(data []byte) (any, error) {
-		var old Old
-		if err := json.Unmarshal(data, &old); err != nil {
-			return nil, err
-		}
-		return f(old), nil
-	}})
-}
-
-// UpcastRaw turns the data of version `from` of New into that of version from+1, as JSON.
-func UpcastRaw[New any](from uint16, f func(data []byte) ([]byte, error)) SchemaOption {
-	return addUpcast[New]("UpcastRaw", from, upcast{raw: f})
-}
-
-func addUpcast[New any](option string, from uint16, u upcast) SchemaOption {
-	return func(b *schemaBuilder) {
-		et := b.eventType(option, reflect.TypeFor[New]())
-		switch {
-		case et == nil:
-		case from == 0:
-			b.mistake("%s to %s: versions begin at 1", option, et.goType)
-		case et.has(from):
-			b.mistake("%s to %s: a second upcaster from version %d", option, et.goType, from)
-		default:
-			et.upcasts[from] = u
-			et.version = max(et.version, from+1)
-		}
-	}
-}
-
-func (et *eventType) has(from uint16) bool {
-	_, ok := et.upcasts[from]
-	return ok
-}
-
 // HashKey is the secret of tags declared with `hash`, and of [Schema.Fingerprint]: at least 16 bytes, the same for as long as the store lives. A
 // schema with such tags needs one.
 func HashKey(key []byte) SchemaOption {
@@ -191,15 +156,31 @@ func HashKey(key []byte) SchemaOption {
 	}
 }
 
-// UnknownTypes says what reads do with stored events whose type the schema does not list.
+// UnknownTypes says what reads do with stored events whose type the schema does not list. See [PassUnknown] for a third way.
 func UnknownTypes(policy UnknownPolicy) SchemaOption {
-	return func(b *schemaBuilder) { b.unknown = policy }
+	return func(b *schemaBuilder) { b.unknown, b.pass = policy, nil }
+}
+
+// PassUnknown hands stored events whose type the schema does not list on as what f makes of them: for an audit, or a copy,
+// that must not miss any. E is the type that the schema's events share. f gets the event as it is stored, and must not change
+// its bytes; what it returns is not appended again, for the schema does not list it.
+func PassUnknown[E any](f func(Recorded) E) SchemaOption {
+	return func(b *schemaBuilder) {
+		if f == nil {
+			b.mistake("PassUnknown: no function")
+			return
+		}
+		b.pass = f
+	}
 }
 
 // NewSchema makes a schema of these event types. A wrong declaration is a mistake in the program: NewSchema panics,
 // naming all mistakes at once.
 func NewSchema[E any](events []E, opts ...SchemaOption) *Schema[E] {
-	b := &schemaBuilder{byType: map[reflect.Type]*eventType{}, byName: map[string]*eventType{}, dropped: map[string]bool{}}
+	b := &schemaBuilder{
+		byType: map[reflect.Type]*eventType{}, byName: map[string]*eventType{},
+		dropped: map[string]bool{}, retired: map[string]*retiredType{}, codecs: newCodecs(),
+	}
 	types := make([]*eventType, 0, len(events))
 	for i, e := range events {
 		t := reflect.TypeOf(e)
@@ -224,9 +205,21 @@ func NewSchema[E any](events []E, opts ...SchemaOption) *Schema[E] {
 	for _, o := range opts {
 		o(b)
 	}
-	s := &Schema[E]{byName: b.byName, byType: b.byType, dropped: b.dropped, tags: map[string]tagUse{}, hashKey: b.hashKey, unknown: b.unknown}
+	s := &Schema[E]{
+		byName: b.byName, byType: b.byType, dropped: b.dropped, retired: b.retired,
+		tags: map[string]tagUse{}, codecs: b.codecs, hashKey: b.hashKey, unknown: b.unknown,
+	}
 	for _, et := range types {
 		s.complete(b, et)
+	}
+	for _, rt := range b.retired {
+		b.completeRetired(rt)
+	}
+	if b.pass != nil {
+		var ok bool
+		if s.pass, ok = b.pass.(func(Recorded) E); !ok {
+			b.mistake("PassUnknown: it is a %T, want one that gives %s", b.pass, reflect.TypeFor[E]())
+		}
 	}
 	for name, use := range s.tags {
 		if use.hash && b.hashKey == nil {
@@ -245,13 +238,12 @@ func (s *Schema[E]) complete(b *schemaBuilder, et *eventType) {
 	for _, n := range et.names {
 		b.claim(n, et)
 	}
+	if et.codec == nil {
+		et.codec = b.codecs.standard
+	}
 	for v := uint16(1); v < et.version; v++ {
-		u, ok := et.upcasts[v]
-		if !ok {
+		if _, ok := et.upcasts[v]; !ok {
 			b.mistake("event %s: no upcaster from version %d", et.goType, v)
-		}
-		if u.typed != nil && v != et.version-1 {
-			b.mistake("event %s: the typed upcaster from version %d is not the last: use UpcastRaw", et.goType, v)
 		}
 	}
 	p := planner{mistake: b.mistake, owner: et.goType, tags: s.tags, within: map[reflect.Type]*tagPlan{}}
@@ -272,11 +264,11 @@ func goName(t reflect.Type) string {
 	return n
 }
 
-// Skips reports whether err, of Decode, means that the event is to be left out.
-func (s *Schema[E]) Skips(err error) bool { return s.skips(err) }
-
-// LeavesOut reports whether reads may leave events out: some types are dropped, or unknown ones are skipped.
-func (s *Schema[E]) LeavesOut() bool { return len(s.dropped) > 0 || s.unknown == UnknownSkip }
+// LeavesOut reports whether reads may leave events out: some types are dropped, or split into what a query does not want,
+// or unknown ones are skipped.
+func (s *Schema[E]) LeavesOut() bool {
+	return len(s.dropped) > 0 || len(s.retired) > 0 || s.unknown == UnknownSkip && s.pass == nil
+}
 
 // TypeName is the name under which values like v are stored, or "" if v is not one of the schema's events.
 func (s *Schema[E]) TypeName(v E) string {
@@ -284,6 +276,26 @@ func (s *Schema[E]) TypeName(v E) string {
 		return et.name
 	}
 	return ""
+}
+
+// EventType describes a type of a schema, for tools such as annalstest.Golden.
+type EventType struct {
+	// Name is the one under which events are stored today, and Version theirs.
+	Name    string
+	Version uint16
+	// Old are the names under which they were stored before, see [Renamed].
+	Old  []string
+	Type reflect.Type
+}
+
+// EventTypes describes the event types, sorted by name.
+func (s *Schema[E]) EventTypes() []EventType {
+	types := make([]EventType, 0, len(s.byType))
+	for _, et := range s.byType {
+		types = append(types, EventType{Name: et.name, Version: et.version, Old: slices.Clone(et.names[1:]), Type: et.goType})
+	}
+	slices.SortFunc(types, func(a, b EventType) int { return strings.Compare(a.Name, b.Name) })
+	return types
 }
 
 // TypeNames are the names under which events are stored today, sorted.
@@ -294,87 +306,4 @@ func (s *Schema[E]) TypeNames() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// Encode makes the stored form of v: name, version, stream, tags and JSON data. The id is left for the caller, or the
-// store, to choose.
-func (s *Schema[E]) Encode(v E) (Event, error) {
-	t := reflect.TypeOf(v)
-	et := s.byType[t]
-	if et == nil {
-		problem := fmt.Sprintf("%T is not among the types given to NewSchema", v)
-		if t != nil && t.Kind() == reflect.Pointer && s.byType[t.Elem()] != nil {
-			problem = fmt.Sprintf("%T is a pointer to an event: give the value, not a pointer", v)
-		}
-		return Event{}, &InvalidError{What: "event", Problem: problem}
-	}
-	data, err := json.Marshal(v)
-	if err != nil {
-		return Event{}, fmt.Errorf("annals: encode %s: %w", et.name, err)
-	}
-	e := Event{Type: et.name, Version: et.version, Data: data}
-	if err := s.label(&e, et, v); err != nil {
-		return Event{}, err
-	}
-	return e, nil
-}
-
-// label gives e the stream and the tags of v.
-func (s *Schema[E]) label(e *Event, et *eventType, v E) error {
-	l := labels{hashKey: s.hashKey}
-	if err := l.collect(et.plan, reflect.ValueOf(v)); err != nil {
-		return fmt.Errorf("annals: encode %s: %w", et.name, err)
-	}
-	e.Stream, e.Tags = l.stream, sortedSet(l.tags)
-	return nil
-}
-
-// Entry is a recorded event with its decoded value.
-type Entry[E any] struct {
-	Recorded
-	Value E
-}
-
-// Decode makes the value of a recorded event, through the upcasters if it is of an older version. It fails with
-// [ErrUnknownType] for a type that is not listed, [ErrDropped] for one that is dropped.
-func (s *Schema[E]) Decode(r Recorded) (Entry[E], error) {
-	et := s.byName[r.Type]
-	if et == nil {
-		if s.dropped[r.Type] {
-			return Entry[E]{}, ErrDropped
-		}
-		return Entry[E]{}, &UnknownTypeError{Type: r.Type, Position: r.Position}
-	}
-	v, err := et.decode(r)
-	if err != nil {
-		return Entry[E]{}, fmt.Errorf("annals: position %d: decode %s version %d: %w", r.Position, r.Type, r.Version, err)
-	}
-	value, ok := v.(E)
-	if !ok {
-		panic(fmt.Sprintf("annals: schema lists %T, which is not an event of it", v))
-	}
-	return Entry[E]{Recorded: r, Value: value}, nil
-}
-
-func (et *eventType) decode(r Recorded) (any, error) {
-	data := r.Data
-	version := max(r.Version, 1)
-	if version > et.version {
-		return nil, fmt.Errorf("the newest version that this program knows is %d", et.version)
-	}
-	for ; version < et.version; version++ {
-		u := et.upcasts[version]
-		if u.typed != nil {
-			return u.typed(data)
-		}
-		var err error
-		if data, err = u.raw(slices.Clone(data)); err != nil { // stored bytes are shared
-			return nil, fmt.Errorf("upcast from version %d: %w", version, err)
-		}
-	}
-	p := reflect.New(et.goType)
-	if err := json.Unmarshal(data, p.Interface()); err != nil {
-		return nil, err
-	}
-	return p.Elem().Interface(), nil
 }

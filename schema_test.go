@@ -14,6 +14,15 @@ import (
 
 type orderID string
 
+// decoded is what an event means to a schema.
+func decoded(s *annals.Schema[any], e annals.Event) (values []any, err error) {
+	entries, err := s.Decode(nil, annals.Recorded{Event: e, Position: 1})
+	for _, e := range entries {
+		values = append(values, e.Value)
+	}
+	return values, err
+}
+
 type line struct {
 	Product string `json:"product" annals:"product"`
 	Count   int    `json:"count"`
@@ -123,18 +132,18 @@ func TestOldVersionsAreUpcast(t *testing.T) {
 		annals.Upcast(2, func(o v2) Priced { return Priced{Minor: int64(o.Total) * 100, Currency: "EUR"} }),
 		annals.Renamed[Priced]("priced_old"), annals.Dropped("Gone"))
 	for version, data := range []string{`{"sum":5}`, `{"sum":5}`, `{"total":5}`, `{"minor":500,"currency":"EUR"}`} {
-		e, err := s.Decode(annals.Recorded{Event: annals.Event{Type: "priced_old", Version: uint16(version), Data: []byte(data)}})
-		if err != nil || !reflect.DeepEqual(e.Value, Priced{500, "EUR"}) {
-			t.Errorf("version %d: got %+v, %v", version, e.Value, err)
+		got, err := decoded(s, annals.Event{Type: "priced_old", Version: uint16(version), Data: []byte(data)})
+		if err != nil || !reflect.DeepEqual(got, []any{Priced{500, "EUR"}}) {
+			t.Errorf("version %d: got %+v, %v", version, got, err)
 		}
 	}
-	if _, err := s.Decode(annals.Recorded{Event: annals.Event{Type: "Priced", Version: 4, Data: []byte(`{}`)}}); err == nil {
+	if _, err := decoded(s, annals.Event{Type: "Priced", Version: 4, Data: []byte(`{}`)}); err == nil {
 		t.Error("data of a version that is not known yet was decoded")
 	}
-	if _, err := s.Decode(annals.Recorded{Event: annals.Event{Type: "Gone"}}); !errors.Is(err, annals.ErrDropped) {
+	if _, err := decoded(s, annals.Event{Type: "Gone"}); !errors.Is(err, annals.ErrDropped) {
 		t.Errorf("got %v, want ErrDropped", err)
 	}
-	if _, err := s.Decode(annals.Recorded{Event: annals.Event{Type: "Other"}}); !errors.Is(err, annals.ErrUnknownType) {
+	if _, err := decoded(s, annals.Event{Type: "Other"}); !errors.Is(err, annals.ErrUnknownType) {
 		t.Errorf("got %v, want ErrUnknownType", err)
 	}
 	if e, err := s.Encode(Priced{}); err != nil || e.Version != 3 {
@@ -270,7 +279,20 @@ func TestEveryWrongDeclarationIsNamed(t *testing.T) {
 		{"versions begin at 1", one(line{}, annals.UpcastRaw[line](0, identity))},
 		{"a second upcaster from version 1", one(line{}, annals.UpcastRaw[line](1, identity), annals.UpcastRaw[line](1, identity))},
 		{"no upcaster from version 2", one(line{}, annals.UpcastRaw[line](1, identity), annals.UpcastRaw[line](3, identity))},
-		{"is not the last: use UpcastRaw", one(line{}, annals.Upcast(1, func(l line) line { return l }), annals.UpcastRaw[line](2, identity))},
+		{"EncodingOf: annals_test.placed is not among", one(line{}, annals.EncodingOf[placed](tabbed{}))},
+		{"Encoding: no codec", one(line{}, annals.Encoding(nil))},
+		{"have the content type \"text/tabbed\"", one(line{}, annals.Encoding(tabbed{}), annals.Reading(otherTabbed{}))},
+		{"PassUnknown: no function", one(line{}, annals.PassUnknown[any](nil))},
+		{"want one that gives interface {}", one(line{}, annals.PassUnknown(func(annals.Recorded) line { return line{} }))},
+		{"Split: no name", one(line{}, annals.Split("", 1, []any{line{}}, noParts))},
+		{"\"$x\" is a system name", one(line{}, annals.Split("$x", 1, []any{line{}}, noParts))},
+		{"Split of \"Old\": versions begin at 1", one(line{}, annals.Split("Old", 0, []any{line{}}, noParts))},
+		{"a second one for version 1", one(line{}, annals.Split("Old", 1, []any{line{}}, noParts), annals.Split("Old", 1, []any{line{}}, noParts))},
+		{"it says not into what", one(line{}, annals.Split("Old", 1, nil, noParts))},
+		{"placed is not among the events", one(line{}, annals.Split("Old", 1, []any{placed{}}, noParts))},
+		{"none for version 1", one(line{}, annals.Split("Old", 2, []any{line{}}, noParts))},
+		{"\"Old\" is dropped and split", one(line{}, annals.Split("Old", 1, []any{line{}}, noParts), annals.Dropped("Old"))},
+		{"\"line\" is split and stands for annals_test.line", one(line{}, annals.Split("line", 1, []any{line{}}, noParts))},
 	}
 	for _, c := range cases {
 		if message := declare(c.f); !strings.Contains(message, c.want) {
@@ -321,11 +343,11 @@ func TestAnUpcasterCannotChangeWhatIsStored(t *testing.T) {
 		copy(b, bytes.ReplaceAll(b, []byte("tea"), []byte("jam"))) // in place
 		return b, nil
 	}))
-	stored := annals.Recorded{Event: annals.Event{Type: "line", Version: 1, Data: []byte(`{"product":"tea"}`)}}
+	stored := annals.Event{Type: "line", Version: 1, Data: []byte(`{"product":"tea"}`)}
 	for range 2 {
-		e, err := s.Decode(stored)
-		if err != nil || e.Value != (line{Product: "jam"}) || string(stored.Data) != `{"product":"tea"}` {
-			t.Errorf("got %+v, %v; stored is %s", e.Value, err, stored.Data)
+		got, err := decoded(s, stored)
+		if err != nil || got[0] != (line{Product: "jam"}) || string(stored.Data) != `{"product":"tea"}` {
+			t.Errorf("got %+v, %v; stored is %s", got, err, stored.Data)
 		}
 	}
 }
@@ -408,8 +430,9 @@ func TestWhatCannotBeEncodedOrDecodedIsAnErrorNamingIt(t *testing.T) {
 		{annals.Event{Type: "line", Version: 2, Data: []byte("{")}, "decode line version 2"},
 		{annals.Event{Type: "line", Version: 1}, "upcast from version 1: no idea"},
 		{annals.Event{Type: "line", Version: 9}, "the newest version that this program knows is 3"},
+		{annals.Event{Type: "line", Version: 3, ContentType: "image/png"}, `no codec for the content type "image/png"`},
 	} {
-		if _, err := s.Decode(annals.Recorded{Event: c.event, Position: 7}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := s.Decode(nil, annals.Recorded{Event: c.event, Position: 7}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
 	}

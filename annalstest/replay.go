@@ -61,12 +61,16 @@ func checkStored[E any](tb testing.TB, schema *annals.Schema[E], e annals.Entry[
 		tb.Errorf("annalstest: replay: position %d: %v", e.Position, err)
 		return
 	}
-	if encoded.Stream != e.Stream || !alike(encoded.Tags, e.Tags) {
+	if e.Parts == 1 && (encoded.Stream != e.Stream || !alike(encoded.Tags, e.Tags)) {
 		tb.Errorf("annalstest: replay: position %d: %s is stored with stream %q and tags %q, and would be with %q and %q today",
 			e.Position, e.Type, e.Stream, e.Tags, encoded.Stream, encoded.Tags)
 	}
-	back, err := schema.Decode(annals.Recorded{Event: encoded, Position: e.Position})
-	if err != nil || !alike(back.Value, e.Value) {
-		tb.Errorf("annalstest: replay: position %d: not the same after encoding: %v\n%s", e.Position, err, diff([]E{back.Value}, []E{e.Value}))
+	entries, err := schema.Decode(nil, annals.Recorded{Event: encoded, Position: e.Position})
+	back := make([]E, len(entries))
+	for i := range entries {
+		back[i] = entries[i].Value
+	}
+	if err != nil || len(back) != 1 || !alike(back[0], e.Value) {
+		tb.Errorf("annalstest: replay: position %d: not the same after encoding: %v\n%s", e.Position, err, diff(back, []E{e.Value}))
 	}
 }

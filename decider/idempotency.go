@@ -107,14 +107,13 @@ func (r *run[S, E]) again(ctx context.Context, k *key, first annals.Position) (R
 		if stream == "" && e.Position == first {
 			stream = e.Stream
 		}
-		entry, err := r.log.Schema().Decode(e)
-		if r.log.Schema().Skips(err) {
-			continue
-		}
-		if err != nil {
+		entries, err := r.log.Schema().Decode(nil, e)
+		if err != nil && !r.log.Schema().Skips(err) {
 			return Result[S, E]{}, fmt.Errorf("decider: %s: read the earlier answer: %w", r.name, err)
 		}
-		res.Events, raw = append(res.Events, entry.Value), append(raw, e.Event)
+		for _, entry := range entries {
+			res.Events, raw = append(res.Events, entry.Value), append(raw, entry.Event)
+		}
 	}
 	if stream != "" {
 		res.Revision = r.readRevision(ctx, stream, res.Position)

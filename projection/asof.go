@@ -106,19 +106,22 @@ func foldAll[E any](ctx context.Context, log *annals.Log[E], p *plan[E], key str
 		return nil, err
 	}
 	defer func() { _ = b.Rollback() }() // never fails
+	var entries []annals.Entry[E]
 	for r, err := range log.Store().Read(ctx, p.query(), opts...) {
 		if err != nil {
 			return nil, fmt.Errorf("projection: %s: read: %w", p.shape, err)
 		}
-		e, err := log.Schema().Decode(r)
+		entries, err = log.Schema().Decode(entries[:0], r)
 		switch {
 		case errors.Is(err, annals.ErrDropped) || errors.Is(err, annals.ErrUnknownType):
 			continue
 		case err != nil:
 			return nil, &ApplyError{Projection: p.shape.String(), Position: r.Position, Type: r.Type, Err: err}
 		}
-		if err := p.apply(ctx, b, e); err != nil {
-			return nil, err
+		for _, e := range entries {
+			if err := p.apply(ctx, b, e); err != nil {
+				return nil, err
+			}
 		}
 	}
 	doc, _, err := b.Get(ctx, p.own.name, key)

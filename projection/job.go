@@ -145,16 +145,17 @@ func (j *job[E]) follow(ctx context.Context) error {
 // take adds an update to the batch.
 func (j *job[E]) take(ctx context.Context, u annals.Update) error {
 	if u.Event != nil {
-		e, err := j.runner.Log.Schema().Decode(*u.Event)
+		var err error
+		begin := len(j.batch)
+		j.batch, err = j.runner.Log.Schema().Decode(j.batch, *u.Event)
 		switch {
 		case errors.Is(err, annals.ErrDropped) || errors.Is(err, annals.ErrUnknownType):
 		case err != nil:
 			// What precedes the event is good: it is committed, so that the rows stand right before it.
 			j.seen.Position = u.Event.Position - 1
 			return errors.Join(j.flush(ctx, true), &ApplyError{Projection: j.id, Position: u.Event.Position, Type: u.Event.Type, Err: err})
-		default:
-			j.batch = append(j.batch, e)
-			j.bytes += len(e.Data) + len(e.Metadata)
+		case len(j.batch) > begin:
+			j.bytes += len(u.Event.Data) + len(u.Event.Metadata)
 		}
 		j.seen.Event, j.seen.EventID = u.Event.Position, u.Event.ID
 	}
