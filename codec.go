@@ -13,7 +13,7 @@ type Codec interface {
 	ContentType() string
 	// Encode makes the bytes of an event's value, a struct. The bytes belong to the caller.
 	Encode(v any) ([]byte, error)
-	// Decode fills what v points to, a zero struct, from bytes that it must neither change nor keep.
+	// Decode fills what v points to, a zero struct, from bytes that it must neither change nor keep. It must not keep v either.
 	Decode(data []byte, v any) error
 }
 

@@ -22,15 +22,24 @@ func (s *Schema[E]) Decode(dst []Entry[E], r Recorded) ([]Entry[E], error) {
 	if et == nil {
 		return s.decodeOther(dst, r)
 	}
+	v, err := s.value(et, &r)
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, Entry[E]{Recorded: r, Value: v, Parts: 1}), nil
+}
+
+// value is what an event of a type that the schema lists means.
+func (s *Schema[E]) value(et *eventType, r *Recorded) (value E, err error) {
 	v, err := et.decode(&s.codecs, r)
 	if err != nil {
-		return dst, decodeError(r, err)
+		return value, decodeError(*r, err)
 	}
 	value, ok := v.(E)
 	if !ok {
 		panic(fmt.Sprintf("annals: schema lists %T, which is not an event of it", v))
 	}
-	return append(dst, Entry[E]{Recorded: r, Value: value, Parts: 1}), nil
+	return value, nil
 }
 
 // decodeOther is Decode for types that the schema does not list.

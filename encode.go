@@ -21,7 +21,7 @@ func (s *Schema[E]) Encode(v E) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("annals: encode %s: %w", et.name, err)
 	}
-	e := Event{Type: et.name, Version: et.version, ContentType: storedContentType(et.codec.ContentType()), Data: data}
+	e := Event{Type: et.name, Version: et.version, ContentType: et.contentType, Data: data}
 	if err := s.label(&e, et, v); err != nil {
 		return Event{}, err
 	}

@@ -66,34 +66,54 @@ func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq
 			limit = o.Limit
 			opts = append(slices.Clone(opts), func(o *ReadOptions) { o.Limit, o.limited = 0, false })
 		}
-		var entries []Entry[E]
+		var et *eventType
 		for r, err := range l.store.Read(ctx, bound, opts...) {
 			if err != nil {
 				yield(Entry[E]{}, err)
 				return
 			}
-			entries, err = l.schema.Decode(entries[:0], r)
-			switch {
-			case l.schema.skips(err):
-				continue
-			case err != nil:
-				yield(Entry[E]{}, err)
-				return
-			case len(entries) != 1 || entries[0].Type != r.Type: // it is split
-				if entries = wanted(entries, bound, o.Backwards); len(entries) == 0 {
-					continue
-				}
+			if et == nil || r.Type != et.name { // a stream's events come in runs
+				et = l.schema.byName[r.Type]
 			}
-			for _, e := range entries {
-				if !yield(e, nil) {
+			var some, more bool
+			if et != nil {
+				v, err := l.schema.value(et, &r)
+				some, more = true, yield(Entry[E]{Recorded: r, Value: v, Parts: 1}, err) && err == nil
+			} else {
+				some, more = l.readOther(r, bound, o.Backwards, yield)
+			}
+			if !more {
+				return
+			}
+			if some {
+				if limit--; limit == 0 {
 					return
 				}
 			}
-			if limit--; limit == 0 {
-				return
-			}
 		}
 	}
+}
+
+// readOther yields what an event means that is of none of the schema's types. It tells whether that is anything, and whether
+// to go on.
+func (l *Log[E]) readOther(r Recorded, bound Query, backwards bool, yield func(Entry[E], error) bool) (some, more bool) {
+	entries, err := l.schema.decodeOther(nil, r)
+	if l.schema.skips(err) {
+		return false, true
+	}
+	if err != nil {
+		yield(Entry[E]{}, err)
+		return false, false
+	}
+	if l.schema.retired[r.Type] != nil {
+		entries = wanted(entries, bound, backwards)
+	}
+	for _, e := range entries {
+		if !yield(e, nil) {
+			return true, false
+		}
+	}
+	return len(entries) > 0, true
 }
 
 // wanted are the parts that a query matches, in the order of the read.

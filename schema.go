@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Schema is the event types of one bounded context: their names, versions and tags, and how stored data of older
@@ -42,10 +43,13 @@ type eventType struct {
 	names   []string // name, and those it was stored under before
 	sources []string // the retired types that may have been split into it
 	goType  reflect.Type
-	codec   Codec  // of what is stored today
-	version uint16 // as it is stored today
-	plan    *tagPlan
-	upcasts map[uint16]upcast
+	codec   Codec // of what is stored today
+	// contentType is the codec's, as it is stored.
+	contentType string
+	scratch     sync.Pool // of *scratch
+	version     uint16    // as it is stored today
+	plan        *tagPlan
+	upcasts     map[uint16]upcast
 }
 
 // UnknownPolicy says what a [Log] does with a stored event whose type the schema does not list.
@@ -241,6 +245,7 @@ func (s *Schema[E]) complete(b *schemaBuilder, et *eventType) {
 	if et.codec == nil {
 		et.codec = b.codecs.standard
 	}
+	et.contentType = storedContentType(et.codec.ContentType())
 	for v := uint16(1); v < et.version; v++ {
 		if _, ok := et.upcasts[v]; !ok {
 			b.mistake("event %s: no upcaster from version %d", et.goType, v)

@@ -172,15 +172,17 @@ func (s *Schema[E]) split(dst []Entry[E], rt *retiredType, r Recorded) ([]Entry[
 }
 
 // decode makes the value of an event of a type that the schema lists.
-func (et *eventType) decode(all *codecs, r Recorded) (any, error) {
+func (et *eventType) decode(all *codecs, r *Recorded) (any, error) {
 	data := r.Data
 	version := max(r.Version, 1)
 	if version > et.version {
 		return nil, fmt.Errorf("the newest version that this program knows is %d", et.version)
 	}
-	c, err := all.of(r.ContentType)
-	if err != nil {
-		return nil, err
+	c, err := et.codec, error(nil)
+	if r.ContentType != et.contentType {
+		if c, err = all.of(r.ContentType); err != nil {
+			return nil, err
+		}
 	}
 	for ; version < et.version; version++ {
 		u := et.upcasts[version]
@@ -191,9 +193,23 @@ func (et *eventType) decode(all *codecs, r Recorded) (any, error) {
 			return nil, fmt.Errorf("upcast from version %d: %w", version, err)
 		}
 	}
-	p := reflect.New(et.goType)
-	if err := c.Decode(data, p.Interface()); err != nil {
-		return nil, err
+	s, ok := et.scratch.Get().(*scratch)
+	if !ok {
+		p := reflect.New(et.goType)
+		s = &scratch{pointer: p.Interface(), value: p.Elem()}
 	}
-	return p.Elem().Interface(), nil
+	if err := c.Decode(data, s.pointer); err != nil {
+		return nil, err // what is half decoded is not used again
+	}
+	v := s.value.Interface() // a copy
+	s.value.SetZero()
+	et.scratch.Put(s)
+	return v, nil
+}
+
+// scratch is a zero value of an event type, which is decoded into and copied: the value that a reader gets is one allocation
+// so, and not two.
+type scratch struct {
+	pointer any
+	value   reflect.Value
 }

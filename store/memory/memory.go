@@ -1,6 +1,6 @@
-// Package memory is the reference store: a slice of events under a lock, scanned from one end to the other. It is meant
-// to be obviously right, not fast. It keeps events for as long as the process lives, and is what other stores are
-// compared with, and what tests run on.
+// Package memory is the reference store: a slice of events under a lock, and the positions at which names occur. It is meant
+// to be obviously right: whatever it looks at, it matches with the query itself. It keeps events for as long as the process
+// lives, and is what other stores are compared with, and what tests run on.
 package memory
 
 import (
@@ -24,6 +24,7 @@ type Store struct {
 
 	mu      sync.RWMutex
 	log     []annals.Recorded          // log[p-1] has position p; only ever appended to
+	names   names                      // where to look for what
 	ids     map[key]annals.Position    // where an id is, or was last
 	streams map[string]annals.Revision // the last revision of each stream
 	kept    map[string]keeping         // what retention has done; replaced, not changed
@@ -59,7 +60,7 @@ func Random(r io.Reader) Option { return func(s *Store) { s.random = r } }
 // New makes an empty store.
 func New(opts ...Option) *Store {
 	s := &Store{
-		clock: time.Now, random: rand.Reader,
+		clock: time.Now, random: rand.Reader, names: newNames(),
 		ids: map[key]annals.Position{}, streams: map[string]annals.Revision{}, changed: make(chan struct{}),
 	}
 	for _, o := range opts {
@@ -216,6 +217,7 @@ func (s *Store) check(v view, conds []annals.Condition) error {
 // evaluate tells whether c fails, and by which events.
 func (s *Store) evaluate(v view, c annals.Condition) (f annals.Failure, failed bool, err error) {
 	f = annals.Failure{Condition: c, Actual: annals.NoRevision}
+	after := c.After()
 	last, given := s.streams[c.Stream()]
 	if c.Stream() != "" {
 		f.State = s.stateLocked(v, c.Stream())
@@ -223,7 +225,7 @@ func (s *Store) evaluate(v view, c annals.Condition) (f annals.Failure, failed b
 			f.Actual = last
 		}
 	}
-	inTheWay := func(annals.Recorded) bool { return false }
+	inTheWay, where := func(annals.Recorded) bool { return false }, places{list: s.names.streams[c.Stream()]}
 	switch c.Kind() {
 	case annals.KindStreamAt:
 		failed = !given || last != c.Revision()
@@ -237,17 +239,22 @@ func (s *Store) evaluate(v view, c annals.Condition) (f annals.Failure, failed b
 		failed = f.State&c.States() == 0
 		inTheWay = func(r annals.Recorded) bool { return r.Stream == c.Stream() }
 	case annals.KindNoneSince:
-		inTheWay = func(r annals.Recorded) bool { return r.Position > c.After() && c.Query().Match(r) }
+		q := c.Query()
+		inTheWay, where = func(r annals.Recorded) bool { return q.Match(r) }, s.names.of(q)
 	case annals.KindTracking:
 		var at annals.Recorded
 		at, f.Tracked, err = s.trackedLocked(c.Source())
 		failed = f.Tracked >= c.After()
-		inTheWay = func(r annals.Recorded) bool { return r.Position == at.Position }
+		if at.Position > 0 {
+			inTheWay, where, after = func(annals.Recorded) bool { return true }, places{list: []annals.Position{at.Position}}, 0
+		}
 	}
-	for _, r := range v.log {
+	w := where.between(after, v.head())
+	for i := range w.n {
 		if len(f.Positions) == annals.ConflictPositionsMax {
 			break
 		}
+		r := v.log[w.at(i)-1]
 		if !v.sees(r) || !inTheWay(r) {
 			continue
 		}
@@ -285,6 +292,7 @@ func (s *Store) record(events, notes []annals.Event, now time.Time) (annals.Rece
 		}
 		s.ids[key{r.Stream, r.ID}] = r.Position
 		s.log = append(s.log, r)
+		s.names.add(r)
 		s.applyLocked(r.Event, now)
 		if i >= len(events) {
 			continue
@@ -305,17 +313,23 @@ func (s *Store) record(events, notes []annals.Event, now time.Time) (annals.Rece
 
 func (s *Store) head() annals.Position { return annals.Position(len(s.log)) }
 
-// snapshot is what can be read now.
-func (s *Store) snapshot() (view, error) {
+// snapshot is what can be read now, and where a query may match.
+func (s *Store) snapshot(q annals.Query) (view, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return view{}, annals.ErrClosed
 	}
-	if len(s.kept) == 0 { // then the time plays no part
-		return s.viewLocked(time.Time{}), nil
+	now := time.Time{}
+	if len(s.kept) > 0 { // else the time plays no part
+		now = s.nowLocked()
 	}
-	return s.viewLocked(s.nowLocked()), nil
+	v := s.viewLocked(now)
+	v.matches = s.names.of(q)
+	if stream := q.Stream(); stream != "" {
+		v.stream = s.names.streams[stream]
+	}
+	return v, nil
 }
 
 // Head implements [annals.Store].
@@ -323,7 +337,7 @@ func (s *Store) Head(ctx context.Context) (annals.Position, error) {
 	if err := ended(ctx); err != nil {
 		return 0, err
 	}
-	v, err := s.snapshot()
+	v, err := s.snapshot(annals.Query{})
 	return v.head(), err
 }
 
@@ -331,25 +345,25 @@ func (s *Store) Head(ctx context.Context) (annals.Position, error) {
 func (s *Store) Read(ctx context.Context, q annals.Query, opts ...annals.ReadOption) iter.Seq2[annals.Recorded, error] {
 	return func(yield func(annals.Recorded, error) bool) {
 		o := annals.NewReadOptions(opts...)
-		v, log, err := s.slice(ctx, q, &o)
+		v, w, err := s.slice(ctx, q, &o)
 		if err != nil {
 			yield(annals.Recorded{}, err)
 			return
 		}
 		yielded := 0
-		for i := range log {
-			r := log[i]
+		for i := range w.n {
 			if o.Backwards {
-				r = log[len(log)-1-i]
+				i = w.n - 1 - i
 			}
 			if err := ended(ctx); err != nil {
 				yield(annals.Recorded{}, err)
 				return
 			}
-			if !v.sees(r) || !q.Match(r) {
+			r := &v.log[w.at(i)-1]
+			if !v.sees(*r) || !q.Match(*r) {
 				continue
 			}
-			if yielded++; !yield(r, nil) || yielded == o.Limit {
+			if yielded++; !yield(*r, nil) || yielded == o.Limit {
 				return
 			}
 		}
@@ -387,21 +401,21 @@ func spoil(e annals.Recorded) {
 	}
 }
 
-// slice is what the read is pinned to, and the part of its log that the options leave.
-func (s *Store) slice(ctx context.Context, q annals.Query, o *annals.ReadOptions) (view, []annals.Recorded, error) {
+// slice is what the read is pinned to, and where to look in the part of its log that the options leave.
+func (s *Store) slice(ctx context.Context, q annals.Query, o *annals.ReadOptions) (view, window, error) {
 	if err := o.Check(q, s.Limits()); err != nil {
-		return view{}, nil, err
+		return view{}, window{}, err
 	}
-	v, err := s.await(ctx, o.AtLeast)
+	v, err := s.await(ctx, q, o.AtLeast)
 	if err != nil {
-		return view{}, nil, err
+		return view{}, window{}, err
 	}
 	head := v.head()
 	if o.After > head {
-		return view{}, nil, &annals.AheadError{Position: o.After, Head: head}
+		return view{}, window{}, &annals.AheadError{Position: o.After, Head: head}
 	}
 	if o.AsOf > head && o.AsOf != annals.NoPosition {
-		return view{}, nil, &annals.AheadError{Position: o.AsOf, Head: head}
+		return view{}, window{}, &annals.AheadError{Position: o.AsOf, Head: head}
 	}
 	upto := min(head, o.AsOf)
 	if !o.AsOfTime.IsZero() {
@@ -412,14 +426,14 @@ func (s *Store) slice(ctx context.Context, q annals.Query, o *annals.ReadOptions
 	if o.AsOfRevision != nil {
 		p, err := v.asOf(q.Stream(), *o.AsOfRevision)
 		if err != nil {
-			return view{}, nil, err
+			return view{}, window{}, err
 		}
 		upto = min(upto, p)
 	}
 	after := o.After
 	if o.FromRevision != nil {
 		from := head
-		if e, ok := v.first(q.Stream(), *o.FromRevision); ok {
+		if e, ok := v.first(v.stream, *o.FromRevision); ok {
 			from = e.Position - 1
 		}
 		after = max(after, from)
@@ -427,16 +441,16 @@ func (s *Store) slice(ctx context.Context, q annals.Query, o *annals.ReadOptions
 	if o.HeadInto != nil {
 		*o.HeadInto = upto
 	}
-	return v, v.log[min(after, upto):upto], nil
+	return v, v.matches.between(after, upto), nil
 }
 
 // await waits until the log is long enough.
-func (s *Store) await(ctx context.Context, p annals.Position) (view, error) {
+func (s *Store) await(ctx context.Context, q annals.Query, p annals.Position) (view, error) {
 	for {
 		if err := ended(ctx); err != nil {
 			return view{}, err
 		}
-		v, err := s.snapshot()
+		v, err := s.snapshot(q)
 		if err != nil || v.head() >= p {
 			return v, err
 		}
@@ -449,8 +463,12 @@ func (s *Store) await(ctx context.Context, p annals.Position) (view, error) {
 
 // ended is nil while ctx runs; then an error that matches both the context's error and its cause.
 func ended(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if err == nil || errors.Is(cause, err) {
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, err) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", err, cause)

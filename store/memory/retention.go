@@ -47,6 +47,9 @@ type view struct {
 	log     []annals.Recorded
 	edges   map[string]edge // of the streams that have retention
 	changed <-chan struct{} // closed when there is more to see
+
+	matches places            // where the query of a read may match
+	stream  []annals.Position // of the one stream that it names, all events
 }
 
 // sees reports whether r can be read.
@@ -60,10 +63,8 @@ func (v view) head() annals.Position { return annals.Position(len(v.log)) }
 // asOf is the position up to which the log leads to this revision of a stream.
 func (v view) asOf(stream string, r annals.Revision) (annals.Position, error) {
 	at, last := annals.Recorded{}, annals.NoRevision
-	for _, e := range v.log {
-		if e.Stream != stream {
-			continue
-		}
+	for _, p := range v.stream {
+		e := v.log[p-1]
 		last = e.Revision
 		if e.Revision == r {
 			at = e
@@ -75,16 +76,16 @@ func (v view) asOf(stream string, r annals.Revision) (annals.Position, error) {
 	if v.sees(at) {
 		return at.Position, nil
 	}
-	if next, ok := v.first(stream, r+1); ok {
+	if next, ok := v.first(v.stream, r+1); ok {
 		return next.Position - 1, nil
 	}
 	return v.head(), nil
 }
 
-// first is the first event of a stream that can be read and has at least this revision.
-func (v view) first(stream string, r annals.Revision) (annals.Recorded, bool) {
-	for _, e := range v.log {
-		if e.Stream == stream && e.Revision >= r && v.sees(e) {
+// first is the first event of a stream that can be read and has at least this revision, the stream's positions being given.
+func (v view) first(stream []annals.Position, r annals.Revision) (annals.Recorded, bool) {
+	for _, p := range stream {
+		if e := v.log[p-1]; e.Revision >= r && v.sees(e) {
 			return e, true
 		}
 	}
@@ -173,8 +174,8 @@ func (s *Store) applyLocked(e annals.Event, now time.Time) {
 // hiddenBeforeLocked is the revision before which everything in a stream is hidden.
 func (s *Store) hiddenBeforeLocked(stream string, e edge) annals.Revision {
 	floor := e.revision
-	for _, r := range s.log {
-		if r.Stream == stream && e.hides(r) {
+	for _, p := range s.names.streams[stream] {
+		if r := s.log[p-1]; e.hides(r) {
 			floor = max(floor, r.Revision+1)
 		}
 	}
@@ -184,7 +185,7 @@ func (s *Store) hiddenBeforeLocked(stream string, e edge) annals.Revision {
 // stateLocked is what has become of a stream.
 func (s *Store) stateLocked(v view, stream string) annals.StreamState {
 	k := s.kept[stream]
-	_, live := v.first(stream, 0)
+	_, live := v.first(s.names.streams[stream], 0)
 	next := s.nextLocked(stream)
 	switch {
 	case k.tombstoned:
@@ -223,7 +224,7 @@ func (s *Store) Retention(ctx context.Context, stream string) (annals.StreamRete
 	if last, exists := s.streams[annals.RetentionStream(stream)]; exists {
 		got.Settings = last
 	}
-	if first, live := v.first(stream, 0); live {
+	if first, live := v.first(s.names.streams[stream], 0); live {
 		got.First = first.Revision
 	}
 	return got, nil

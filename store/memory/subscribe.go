@@ -38,7 +38,7 @@ func (u *subscription) run(ctx context.Context) error {
 		if err := ended(ctx); err != nil {
 			return err
 		}
-		v, err := u.store.snapshot()
+		v, err := u.store.snapshot(u.query)
 		if err != nil {
 			return err
 		}
@@ -96,6 +96,6 @@ func (u *subscription) deliver(ctx context.Context, v view) (more bool, err erro
 
 // isHead reports whether p is the head still.
 func (u *subscription) isHead(p annals.Position) bool {
-	v, err := u.store.snapshot()
+	v, err := u.store.snapshot(annals.Query{})
 	return err == nil && v.head() == p
 }

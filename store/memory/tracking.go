@@ -26,8 +26,8 @@ func (s *Store) Tracked(ctx context.Context, source string) (annals.Position, er
 
 // trackedLocked is the last event that holds a position of a source, and that position; zero if there is none.
 func (s *Store) trackedLocked(source string) (annals.Recorded, annals.Position, error) {
-	for _, r := range slices.Backward(s.log) {
-		if r.Type == annals.TypeTracked && r.Stream == annals.TrackingStream(source) {
+	for _, p := range slices.Backward(s.names.streams[annals.TrackingStream(source)]) {
+		if r := s.log[p-1]; r.Type == annals.TypeTracked {
 			p, err := annals.TrackedPosition(r.Event)
 			return r, p, err
 		}
