@@ -61,10 +61,12 @@ func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq
 			yield(Entry[E]{}, err)
 			return
 		}
-		o, limit := NewReadOptions(opts...), 0
-		if o.Limit > 0 && l.schema.LeavesOut() { // what is left out does not count
-			limit = o.Limit
-			opts = append(slices.Clone(opts), func(o *ReadOptions) { o.Limit, o.limited = 0, false })
+		limit, backwards := 0, false
+		if l.schema.LeavesOut() {
+			o := NewReadOptions(opts...)
+			if limit, backwards = o.Limit, o.Backwards; limit > 0 { // what is left out does not count
+				opts = append(slices.Clone(opts), func(o *ReadOptions) { o.Limit, o.limited = 0, false })
+			}
 		}
 		var et *eventType
 		for r, err := range l.store.Read(ctx, bound, opts...) {
@@ -80,7 +82,7 @@ func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq
 				v, err := l.schema.value(et, &r)
 				some, more = true, yield(Entry[E]{Recorded: r, Value: v, Parts: 1}, err) && err == nil
 			} else {
-				some, more = l.readOther(r, bound, o.Backwards, yield)
+				some, more = l.readOther(r, bound, backwards, yield)
 			}
 			if !more {
 				return
@@ -169,7 +171,8 @@ func (s *Schema[E]) Bind(q Query) (Query, error) {
 	if q.IsZero() {
 		return Query{}, invalid("query", zeroQuery)
 	}
-	bound := q.each(func(*Item) {})
+	bound := Query{items: make([]Item, len(q.items)), system: q.system, problem: q.problem}
+	copy(bound.items, q.items)
 	for i := range bound.items {
 		if err := s.bindItem(&bound.items[i]); err != nil {
 			return Query{}, err
@@ -179,8 +182,8 @@ func (s *Schema[E]) Bind(q Query) (Query, error) {
 }
 
 func (s *Schema[E]) bindItem(it *Item) error {
-	tags := make([]string, 0, len(it.Tags))
-	for _, t := range it.Tags {
+	var tags []string
+	for i, t := range it.Tags {
 		name, value, ok := strings.Cut(t, ":")
 		use, declared := s.tags[name]
 		switch {
@@ -190,35 +193,34 @@ func (s *Schema[E]) bindItem(it *Item) error {
 		case value == "":
 			return invalid("query", fmt.Sprintf("the tag %q has no value", t))
 		case use.hash:
-			t = Tag(name, hashTag(s.hashKey, name, value))
+			if tags == nil {
+				tags = slices.Clone(it.Tags)
+			}
+			tags[i] = Tag(name, hashTag(s.hashKey, name, value))
 		}
-		tags = append(tags, t)
 	}
-	if len(tags) > 0 {
+	if tags != nil {
 		it.Tags = sortedSet(tags)
 	}
 	if it.Stream != "" && !isSystemName(it.Stream) {
 		name, value, _ := strings.Cut(it.Stream, "-")
-		if err := s.checkCategory(fmt.Sprintf("the stream %q", it.Stream), name); err != nil {
-			return err
+		if !s.tags[name].stream {
+			return undeclaredStream("stream", it.Stream, name)
 		}
 		if value == "" {
 			return invalid("query", fmt.Sprintf("the stream %q has no id", it.Stream))
 		}
 	}
 	if it.Category != "" && !isSystemName(it.Category) {
-		if err := s.checkCategory(fmt.Sprintf("the category %q", it.Category), it.Category); err != nil {
-			return err
+		if !s.tags[it.Category].stream {
+			return undeclaredStream("category", it.Category, it.Category)
 		}
 	}
 	return s.bindTypes(it)
 }
 
-func (s *Schema[E]) checkCategory(what, name string) error {
-	if !s.tags[name].stream {
-		return invalid("query", fmt.Sprintf("%s: no event type declares `annals:\"%s,stream\"`", what, name))
-	}
-	return nil
+func undeclaredStream(kind, name, category string) error {
+	return invalid("query", fmt.Sprintf("the %s %q: no event type declares `annals:\"%s,stream\"`", kind, name, category))
 }
 
 func (s *Schema[E]) bindTypes(it *Item) error {

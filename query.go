@@ -150,9 +150,24 @@ func (q Query) Equal(o Query) bool {
 
 // Covers reports whether every item of o is also an item of q. It is how a boundary is seen to grow.
 func (q Query) Covers(o Query) bool {
-	return (q.system || !o.system) && !slices.ContainsFunc(o.items, func(it Item) bool {
-		return !slices.ContainsFunc(q.items, it.equal)
-	})
+	if !q.system && o.system {
+		return false
+	}
+	for i := range o.items {
+		if !q.has(&o.items[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (q Query) has(it *Item) bool {
+	for i := range q.items {
+		if q.items[i].equal(*it) {
+			return true
+		}
+	}
+	return false
 }
 
 // Stream is the one stream that the items of q name, or "" if they name none or several. Items that name no stream

@@ -54,13 +54,8 @@ func Execute[C Command[S, E], S State[S, E], E any](ctx context.Context, log *an
 		return Result[S, E]{}, err
 	}
 	r := run[S, E]{log: log, options: o, name: typeName(t), initial: cmd.Initial, decide: cmd.Decide}
-	r.fingerprint = func() (string, error) {
-		b, err := json.Marshal(cmd)
-		if err != nil {
-			return "", err
-		}
-		l, err := begin(r.initial) // what JSON leaves out, or commands of one name in two packages, must not look alike
-		return log.Schema().Fingerprint(r.name, string(b), l.Boundary.String()), err
+	if o.key != nil {
+		r.fingerprint = fingerprintOf(&r, cmd)
 	}
 	if v, ok := any(cmd).(validator); ok {
 		if err := r.validate(v); err != nil {
@@ -76,9 +71,21 @@ func Execute[C Command[S, E], S State[S, E], E any](ctx context.Context, log *an
 	return r.execute(annals.WithMetadata(ctx, m))
 }
 
+// fingerprintOf is what tells a command from others under the same key.
+func fingerprintOf[C any, S State[S, E], E any](r *run[S, E], cmd C) func() (string, error) {
+	return func() (string, error) {
+		b, err := json.Marshal(cmd)
+		if err != nil {
+			return "", err
+		}
+		l, err := begin(r.initial) // what JSON leaves out, or commands of one name in two packages, must not look alike
+		return r.log.Schema().Fingerprint(r.name, string(b), l.Boundary.String()), err
+	}
+}
+
 func (r *run[S, E]) validate(v validator) error {
 	var invalid error
-	if err := guard(r.name+".Validate", 0, func() { invalid = v.Validate() }); err != nil {
+	if err := guard(r.name, ".Validate", 0, func() { invalid = v.Validate() }); err != nil {
 		return err
 	}
 	if invalid == nil || errors.Is(invalid, ErrInvalid) {

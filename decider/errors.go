@@ -192,10 +192,10 @@ func (e *PanicError) Error() string {
 func (e *PanicError) Is(target error) bool { return target == ErrPanic }
 
 // guard calls a user's method and makes an error of its panic.
-func guard(method string, at annals.Position, call func()) (err error) {
+func guard(owner, method string, at annals.Position, call func()) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &PanicError{Method: method, Position: at, Value: v, Stack: debug.Stack()}
+			err = &PanicError{Method: owner + method, Position: at, Value: v, Stack: debug.Stack()}
 		}
 	}()
 	call()

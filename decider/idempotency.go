@@ -65,6 +65,11 @@ func (r *run[S, E]) earlier(ctx context.Context, k *key) (res Result[S, E], foun
 	if k == nil {
 		return res, false, nil
 	}
+	return r.find(ctx, k)
+}
+
+// find looks for the first event of an earlier run.
+func (r *run[S, E]) find(ctx context.Context, k *key) (res Result[S, E], found bool, err error) {
 	for first, err := range r.log.Store().Read(ctx, annals.ByID(k.first), annals.Limit(1)) {
 		if err != nil {
 			return res, false, fmt.Errorf("decider: %s: look for idempotency key: %w", r.name, err)

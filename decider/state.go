@@ -71,7 +71,10 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 		if err := fold(ctx, log, &l, opts); err != nil {
 			return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
 		}
-		next, err := boundaryOf(l.State, l.Position)
+		next, err := l.Boundary, error(nil)
+		if l.Found {
+			next, err = boundaryOf(l.State, l.Position)
+		}
 		if err == nil {
 			err = next.Check(annals.LimitsOf(log.Store()))
 		}
@@ -115,7 +118,7 @@ func lastRevision(ctx context.Context, s annals.Store, stream string, p annals.P
 // begin is the state before any event.
 func begin[S State[S, E], E any](initial func() S) (Loaded[S], error) {
 	l := Loaded[S]{Revision: annals.NoRevision}
-	err := guard("Initial of "+stateName[S](), 0, func() { l.State = initial() })
+	err := guard("Initial of ", stateName[S](), 0, func() { l.State = initial() })
 	if err != nil {
 		return l, err
 	}
@@ -125,7 +128,7 @@ func begin[S State[S, E], E any](initial func() S) (Loaded[S], error) {
 }
 
 func boundaryOf[S State[S, E], E any](s S, at annals.Position) (q annals.Query, err error) {
-	err = guard(stateName[S]()+".Boundary", at, func() { q = s.Boundary() })
+	err = guard(stateName[S](), ".Boundary", at, func() { q = s.Boundary() })
 	return q, err
 }
 

@@ -154,7 +154,7 @@ func (r *run[S, E]) prepare(ctx context.Context) (d decision[S, E], err error) {
 		}
 	}
 	var rejected error
-	if err = guard(r.name+".Decide", d.loaded.Position, func() { d.events, rejected = r.decide(d.loaded.State) }); err != nil {
+	if err = guard(r.name, ".Decide", d.loaded.Position, func() { d.events, rejected = r.decide(d.loaded.State) }); err != nil {
 		return d, err
 	}
 	if rejected != nil {
@@ -184,7 +184,7 @@ func (r *run[S, E]) permit(l Loaded[S]) error {
 		return nil
 	}
 	var forbidden error
-	if err := guard(r.name+".Authorize", l.Position, func() { forbidden = r.authorize(l.State) }); err != nil {
+	if err := guard(r.name, ".Authorize", l.Position, func() { forbidden = r.authorize(l.State) }); err != nil {
 		return err
 	}
 	if forbidden != nil {
@@ -218,7 +218,7 @@ func (r *run[S, E]) atExpected(stream string) annals.Condition {
 // evolve folds in the decided events that lie in the boundary, as a load that follows would.
 func (r *run[S, E]) evolve(bound annals.Query, l Loaded[S], events []E, raw []annals.Event) (S, error) {
 	s := l.State
-	err := guard(stateName[S]()+".Evolve", l.Position, func() {
+	err := guard(stateName[S](), ".Evolve", l.Position, func() {
 		for i, e := range events {
 			if bound.MatchEvent(raw[i]) {
 				s = s.Evolve(e)

@@ -152,6 +152,9 @@ func (s *Store) stored(v view, e annals.Event) (annals.Recorded, bool) {
 
 // known looks for the events among those that are stored: all, none, or an error.
 func (s *Store) known(v view, events []annals.Event) (receipt annals.Receipt, known bool, err error) {
+	if !slices.ContainsFunc(events, func(e annals.Event) bool { _, ok := s.stored(v, e); return ok }) {
+		return annals.Receipt{}, false, nil
+	}
 	var have, lack, reused []annals.ID
 	receipt = annals.Receipt{Head: s.head(), Revision: annals.NoRevision, Duplicate: true}
 	for _, e := range events {
