@@ -15,12 +15,16 @@ type Log[E any] struct {
 	store            Store
 	schema           *Schema[E]
 	requireAuthorize bool
+	snapshots        *SnapshotPolicy
 }
 
 // LogOption adjusts a log.
 type LogOption func(*logOptions)
 
-type logOptions struct{ requireAuthorize bool }
+type logOptions struct {
+	requireAuthorize bool
+	snapshots        *SnapshotPolicy
+}
 
 // RequireAuthorize makes package decider refuse commands that do not say who may give them, by a method Authorize.
 func RequireAuthorize() LogOption { return func(o *logOptions) { o.requireAuthorize = true } }
@@ -31,7 +35,7 @@ func NewLog[E any](s Store, schema *Schema[E], opts ...LogOption) *Log[E] {
 	for _, f := range opts {
 		f(&o)
 	}
-	return &Log[E]{store: s, schema: schema, requireAuthorize: o.requireAuthorize}
+	return &Log[E]{store: s, schema: schema, requireAuthorize: o.requireAuthorize, snapshots: o.snapshots}
 }
 
 // Store is the store below.
@@ -43,10 +47,10 @@ func (l *Log[E]) Schema() *Schema[E] { return l.schema }
 // RequiresAuthorize reports whether [RequireAuthorize] was said.
 func (l *Log[E]) RequiresAuthorize() bool { return l.requireAuthorize }
 
-// On is the same log over another store, such as a what-if branch.
+// On is the same log over another store, such as a what-if branch. Snapshots belong to a store, so it keeps none.
 func (l *Log[E]) On(s Store) *Log[E] {
 	o := *l
-	o.store = s
+	o.store, o.snapshots = s, nil
 	return &o
 }
 

@@ -33,6 +33,7 @@ type Schema[E any] struct {
 	hashKey []byte
 	unknown UnknownPolicy
 	pass    func(Recorded) E // what unknown types become, under PassUnknown
+	digest  string
 }
 
 // tagUse is how a tag's name is declared.
@@ -233,6 +234,7 @@ func NewSchema[E any](events []E, opts ...SchemaOption) *Schema[E] {
 	if err := errors.Join(b.mistakes...); err != nil {
 		panic("annals: NewSchema:\n" + err.Error())
 	}
+	s.digest = s.makeDigest()
 	return s
 }
 

@@ -39,6 +39,17 @@ type Loaded[S any] struct {
 
 	about  string // the one stream that the boundary of the initial state names
 	stream string // the stream whose revision is Revision
+	last   place  // of the last event that was folded in
+	anchor place  // of the last event that a snapshot holds: the one that is read first
+	folded int    // events that were read for it, snapshots aside
+
+	anchored bool
+}
+
+// place is where an event lies, and which it is.
+type place struct {
+	position annals.Position
+	id       annals.ID
 }
 
 // roundsMax is how often a boundary may be read because it has grown.
@@ -67,9 +78,19 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 	if err != nil {
 		return Loaded[S]{}, err
 	}
+	k, err := keeperOf(log, &l, o)
+	if err != nil {
+		return Loaded[S]{}, err
+	}
+	resumed, err := k.resume(ctx, &l, opts)
+	if err != nil {
+		return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
+	}
 	for range roundsMax {
-		if err := fold(ctx, log, &l, opts); err != nil {
-			return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
+		if !resumed {
+			if err := fold(ctx, log, &l, opts); err != nil {
+				return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
+			}
 		}
 		next, err := l.Boundary, error(nil)
 		if l.Found {
@@ -81,6 +102,13 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 		if err != nil {
 			return Loaded[S]{}, fmt.Errorf("decider: load %s: %w", stateName[S](), err)
 		}
+		if resumed && !next.Covers(l.Boundary) { // what the snapshot's boundary brought in might not have been read at all
+			resumed = false
+			if l, err = begin(initial); err != nil {
+				return Loaded[S]{}, err
+			}
+			continue
+		}
 		if l.Boundary.Covers(next) {
 			if l.stream != "" && (log.Schema().LeavesOut() || !l.Boundary.Covers(annals.Stream(l.stream))) {
 				// The last event of the stream may not have been among those that were folded in.
@@ -91,6 +119,7 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 			if o.HeadInto != nil {
 				*o.HeadInto = l.Position
 			}
+			k.keep(ctx, &l, next)
 			return l, nil
 		}
 		if !next.Covers(l.Boundary) { // what was once found to matter is guarded, even if the state has let go of it
@@ -102,7 +131,7 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 		if l, err = begin(initial); err != nil {
 			return Loaded[S]{}, err
 		}
-		l.Boundary = next
+		l.Boundary, resumed = next, false
 	}
 	return Loaded[S]{}, &BoundaryError{State: stateName[S](), Rounds: roundsMax}
 }
@@ -152,15 +181,38 @@ func fold[S State[S, E], E any](ctx context.Context, log *annals.Log[E], l *Load
 		if err != nil {
 			return err
 		}
+		if again, err := l.isAnchor(e.Position, e.ID); again || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		at, evolving = e.Position, true
 		l.State = l.State.Evolve(e.Value)
 		evolving = false
 		l.Found = true
+		l.last = place{e.Position, e.ID}
+		l.folded++
 		if l.stream != "" && e.Stream == l.stream {
 			l.Revision = e.Revision
 		}
 	}
+	if l.anchor.position != 0 && !l.anchored {
+		return errForeign
+	}
 	return nil
+}
+
+// isAnchor reports whether an event is the one that a snapshot ends with; it must come before all others.
+func (l *Loaded[S]) isAnchor(p annals.Position, id annals.ID) (bool, error) {
+	if l.anchor.position == 0 || l.anchored && p != l.anchor.position {
+		return false, nil
+	}
+	if p != l.anchor.position || id != l.anchor.id {
+		return false, errForeign
+	}
+	l.anchored = true // and so are its other parts, if it is split
+	return true, nil
 }
 
 func stateName[S any]() string { return typeName(reflect.TypeFor[S]()) }
