@@ -108,10 +108,10 @@ var deadlines = process.Manager[Order, any]{
 			do.Cancel("payment")
 			do.Complete()
 		case Overdue:
-			process.Send(do, Cancel{Order: v.Order}).Accept(errPaid)
+			process.Send(do, Cancel(v)).Accept(errPaid)
 		case Cancelled:
 			do.Cancel("payment")
-			process.Send(do, Release{Order: v.Order})
+			process.Send(do, Release(v))
 		}
 	},
 }

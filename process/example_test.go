@@ -25,7 +25,7 @@ func Example() {
 			case Paid:
 				do.Cancel("payment")
 			case Overdue:
-				process.Send(do, Cancel{Order: v.Order}).Accept(errPaid)
+				process.Send(do, Cancel(v)).Accept(errPaid)
 			}
 		},
 	}

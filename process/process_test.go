@@ -166,7 +166,7 @@ func TestWhatIsRefusedIsParkedAndItsKeyWaits(t *testing.T) {
 		strict.React = func(o Order, e annals.Entry[any], do *process.Effects[any]) {
 			switch v := e.Value.(type) {
 			case Overdue:
-				process.Send(do, Cancel{Order: v.Order})
+				process.Send(do, Cancel(v))
 			case Declined:
 				process.Send(do, Release{Order: v.Order})
 			}
