@@ -16,6 +16,8 @@ const (
 	storeName = "store"    // the events
 	viewsName = "views.db" // the read models, which are made of the events
 	keyName   = "hash.key" // the secret of the hashed tags
+	// snapshotsName is the directory of folded states, which are made of the events.
+	snapshotsName = "snapshots"
 )
 
 const hashKeyBytes = 32

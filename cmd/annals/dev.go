@@ -19,6 +19,7 @@ import (
 	"github.com/annalsdb/annals/examples/orders"
 	"github.com/annalsdb/annals/projection"
 	"github.com/annalsdb/annals/projection/sqliteviews"
+	"github.com/annalsdb/annals/snapshot"
 	"github.com/annalsdb/annals/store/disk"
 )
 
@@ -109,7 +110,14 @@ func (d *dev) Open(ctx context.Context) error {
 	if d.views, err = sqliteviews.Open(ctx, filepath.Join(d.data, viewsName)); err != nil {
 		return err
 	}
-	d.service, err = orders.New(orders.Config{Store: d.store, Views: d.views, HashKey: key, Authenticate: orders.DemoTokens(), Logger: d.logger})
+	snapshots, err := snapshot.Open(filepath.Join(d.data, snapshotsName), snapshot.Damaged(func(err error) { d.logger.WarnContext(ctx, "a snapshot is damaged", slog.Any("error", err)) }))
+	if err != nil {
+		return err
+	}
+	d.service, err = orders.New(orders.Config{
+		Store: d.store, Views: d.views, HashKey: key, Authenticate: orders.DemoTokens(), Logger: d.logger,
+		Payments: new(orders.FakePayments), Snapshots: snapshots,
+	})
 	if err != nil {
 		return err
 	}
@@ -240,6 +248,14 @@ func (d *dev) greet(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if d.noCommands() == "" {
+		if err := d.service.Settle(ctx); err != nil {
+			return err
+		}
+		if head, err = d.store.Head(ctx); err != nil {
+			return err
+		}
 	}
 	return greet(d.out, greeting{
 		URL: d.URL(), Store: d.storeDir(), Annals: program(), Head: head, Demo: d.demo, NoCommands: d.noCommands(),

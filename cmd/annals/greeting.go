@@ -51,6 +51,9 @@ One order as it is, as it was at its revision 2, and what happened to it:
 Add to an open order, and place it:
   curl -si -X POST -H 'Authorization: Bearer demo-customer-1' -H 'Idempotency-Key: more-tea' -H 'Content-Type: application/json' -d '{"product":"tea","count":1}' '{{.URL}}/orders/1005/items'
   curl -si -X POST -H 'Authorization: Bearer demo-customer-1' -H 'Idempotency-Key: that-is-all' '{{.URL}}/orders/1005/place'
+Have a payment provider take the money (the card "declined" is refused, "slow" needs a second try), and see what came of it:
+  curl -si -X POST -H 'Authorization: Bearer demo-customer-1' -H 'Idempotency-Key: my-card' -H 'Content-Type: application/json' -d '{"card":"mine"}' '{{.URL}}/orders/1005/charge'
+  curl -s -H 'Authorization: Bearer demo-customer-1' '{{.URL}}/orders/1005/history'
 Break a permission, and a rule:
   curl -si -X POST -H 'Authorization: Bearer demo-customer-2' '{{.URL}}/orders/1001/cancel'
   curl -si -X POST -H 'Authorization: Bearer demo-clerk' '{{.URL}}/orders/1002/pay'

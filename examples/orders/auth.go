@@ -16,6 +16,8 @@ const (
 	RoleCustomer = "customer"
 	RoleClerk    = "clerk"
 	RoleAdmin    = "admin"
+	// roleProcess is that of what the service does by itself.
+	roleProcess = "process"
 )
 
 var (
@@ -24,8 +26,10 @@ var (
 	errNobody    = errors.New("this is for customers and clerks")
 )
 
-// isStaff: clerks, and admins who may do what clerks may.
-func isStaff(p annals.Principal) bool { return p.Has(RoleClerk) || p.Has(RoleAdmin) }
+// isStaff: clerks, and admins and the service itself, who may do what clerks may.
+func isStaff(p annals.Principal) bool {
+	return p.Has(RoleClerk) || p.Has(RoleAdmin) || p.Has(roleProcess)
+}
 
 // staffOnly is the rule of what only a clerk may do.
 func staffOnly(p annals.Principal) error {

@@ -18,12 +18,15 @@
 // stock.go, customer.go, cart.go: the other entities. auth.go: the rules about who may do what, of which each command
 // names one.
 //
+// payment.go: what the service does by itself. One process manager asks a payment provider for money, through a gateway that
+// is answered from its record ever after, and gives back what came too late; another cancels what is not paid in time.
+//
 // views.go: the read model, one row for each order with the customer's name joined in, and the queries that it answers;
 // past.go: the same row as it was. service.go puts it together and routes.go gives it URLs; openapi.yaml describes
 // those. demo.go is a history to look at.
 //
 // # What it does not do
 //
-// Prices are those of the last delivery. Nobody is charged and nothing is refunded: OrderPaid says that somebody told us
-// so. Stock is not reserved before an order is placed.
+// Prices are those of the last delivery. The only provider that comes with it is a fake one; OrderPaid may also say that
+// somebody told us so. Stock is not reserved before an order is placed.
 package orders

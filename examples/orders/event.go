@@ -44,6 +44,41 @@ type (
 	}
 )
 
+// The events of paying, and of not paying.
+type (
+	// PaymentRequested says that the customer wants to pay, by a card that only the payment provider knows.
+	PaymentRequested struct {
+		Order  string `json:"order" annals:"order,stream"`
+		Card   string `json:"card"`
+		Amount Money  `json:"amount"`
+	}
+	// PaymentTaken says that the provider has taken the money.
+	PaymentTaken struct {
+		Order   string `json:"order" annals:"order,stream"`
+		Receipt string `json:"receipt"`
+		Amount  Money  `json:"amount"`
+	}
+	// PaymentDeclined says that the provider will not take it.
+	PaymentDeclined struct {
+		Order  string `json:"order" annals:"order,stream"`
+		Reason string `json:"reason"`
+	}
+	// RefundDue says that money was taken for an order that cannot be paid any more.
+	RefundDue struct {
+		Order   string `json:"order" annals:"order,stream"`
+		Receipt string `json:"receipt"`
+	}
+	// PaymentRefunded says that the provider has given it back.
+	PaymentRefunded struct {
+		Order   string `json:"order" annals:"order,stream"`
+		Receipt string `json:"receipt"`
+	}
+	// PaymentOverdue says that the time is over which a placed order has to be paid in.
+	PaymentOverdue struct {
+		Order string `json:"order" annals:"order,stream"`
+	}
+)
+
 // The events of everything else.
 type (
 	// StockReceived puts pieces of a product into stock, and says what one costs from now on.
@@ -83,6 +118,12 @@ func (OrderPlaced) isEvent()        {}
 func (OrderPaid) isEvent()          {}
 func (OrderShipped) isEvent()       {}
 func (OrderCancelled) isEvent()     {}
+func (PaymentRequested) isEvent()   {}
+func (PaymentTaken) isEvent()       {}
+func (PaymentDeclined) isEvent()    {}
+func (RefundDue) isEvent()          {}
+func (PaymentRefunded) isEvent()    {}
+func (PaymentOverdue) isEvent()     {}
 func (StockReceived) isEvent()      {}
 func (CustomerRegistered) isEvent() {}
 func (ProfileUpdated) isEvent()     {}
@@ -100,6 +141,12 @@ func NewSchema(hashKey []byte) *annals.Schema[Event] {
 		OrderPaid{},
 		OrderShipped{},
 		OrderCancelled{},
+		PaymentRequested{},
+		PaymentTaken{},
+		PaymentDeclined{},
+		RefundDue{},
+		PaymentRefunded{},
+		PaymentOverdue{},
 		StockReceived{},
 		CustomerRegistered{},
 		ProfileUpdated{},
@@ -109,6 +156,6 @@ func NewSchema(hashKey []byte) *annals.Schema[Event] {
 }
 
 // NewLog is the store in the words of this service. Every command on it has to say who may give it.
-func NewLog(store annals.Store, hashKey []byte) *annals.Log[Event] {
-	return annals.NewLog(store, NewSchema(hashKey), annals.RequireAuthorize())
+func NewLog(store annals.Store, hashKey []byte, opts ...annals.LogOption) *annals.Log[Event] {
+	return annals.NewLog(store, NewSchema(hashKey), append(opts, annals.RequireAuthorize())...)
 }

@@ -182,6 +182,10 @@ func commandsOf(a *api) []described {
 			brokenPath: order + "/items/a%20b", refusedPath: placed + "/items/tea", missingPath: order + "/items/tea",
 		},
 		{method: "POST", path: other + "/place", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/place", missingPath: "/orders/none/place"},
+		{
+			method: "POST", path: placed + "/charge", token: ann, status: 200, match: true, body: `{"card":"mine"}`,
+			brokenBody: `{"card":"a b"}`, missingPath: "/orders/none/charge",
+		},
 		{method: "POST", path: other + "/pay", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/pay", missingPath: "/orders/none/pay"},
 		{method: "POST", path: other + "/ship", token: clerk, status: 200, match: true, brokenPath: "/orders/a%20b/ship", missingPath: "/orders/none/ship"},
 		{method: "POST", path: order + "/cancel", token: ann, status: 200, match: true, brokenPath: "/orders/a%20b/cancel", missingPath: "/orders/none/cancel"},

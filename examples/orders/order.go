@@ -29,6 +29,7 @@ const (
 	ErrNotPlaced      = decider.Rule("order is not waiting to be paid")
 	ErrNotPaid        = decider.Rule("order is not paid")
 	ErrNotCancellable = decider.Rule("order is too far to be cancelled")
+	ErrBeingPaid      = decider.Rule("order is being paid already")
 )
 
 // Order is what the rules of one order need to know.
@@ -36,7 +37,12 @@ type Order struct {
 	ID, Customer string
 	Status       Status // "" if there is no such order
 	Lines        Lines
+	// BeingPaid says that the payment provider is asked for the money.
+	BeingPaid bool
 }
+
+// SnapshotVersion says that orders may be kept in snapshots. It changes whenever Evolve does.
+func (o Order) SnapshotVersion() int { return 1 }
 
 // Boundary is the order's own stream.
 func (o Order) Boundary() annals.Query { return annals.Stream(annals.StreamName("order", o.ID)) }
@@ -56,8 +62,12 @@ func (o Order) Evolve(e Event) Order {
 		o.Lines = o.Lines.Without(e.Product)
 	case OrderPlaced:
 		o.Status = StatusPlaced
+	case PaymentRequested:
+		o.BeingPaid = true
+	case PaymentDeclined:
+		o.BeingPaid = false
 	case OrderPaid:
-		o.Status = StatusPaid
+		o.Status, o.BeingPaid = StatusPaid, false
 	case OrderShipped:
 		o.Status = StatusShipped
 	case OrderCancelled:
@@ -73,6 +83,13 @@ func (e OrderPlaced) order() string    { return e.Order }
 func (e OrderPaid) order() string      { return e.Order }
 func (e OrderShipped) order() string   { return e.Order }
 func (e OrderCancelled) order() string { return e.Order }
+
+func (e PaymentRequested) order() string { return e.Order }
+func (e PaymentTaken) order() string     { return e.Order }
+func (e PaymentDeclined) order() string  { return e.Order }
+func (e RefundDue) order() string        { return e.Order }
+func (e PaymentRefunded) order() string  { return e.Order }
+func (e PaymentOverdue) order() string   { return e.Order }
 
 // mayBeUsedBy is the rule of who may see and change an order: its customer, and clerks.
 func (o Order) mayBeUsedBy(p annals.Principal) error {

@@ -20,6 +20,7 @@ func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, err
 	mux.Handle("DELETE /orders/{order}/items/{product}", rest.Command[RemoveItem](b, rest.NotFound(ErrUnknownOrder, ErrNoSuchItem)))
 	mux.Handle("POST /orders/{order}/place", rest.Command[PlaceOrder](b, unknownOrder))
 	mux.Handle("POST /orders/{order}/pay", rest.Command[PayOrder](b, unknownOrder))
+	mux.Handle("POST /orders/{order}/charge", rest.Command[ChargeOrder](b, unknownOrder))
 	mux.Handle("POST /orders/{order}/ship", rest.Command[ShipOrder](b, unknownOrder))
 	mux.Handle("POST /orders/{order}/cancel", rest.Command[CancelOrder](b, unknownOrder))
 

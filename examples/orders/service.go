@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/cqrs"
+	"github.com/annalsdb/annals/process"
 	"github.com/annalsdb/annals/projection"
 )
 
@@ -34,9 +36,21 @@ type Config struct {
 	HashKey []byte
 	// Authenticate finds out who asks, as [rest.Authenticate] wants it. Required.
 	Authenticate func(*http.Request) (annals.Principal, error)
+	// Payments is the payment provider. With one, the service takes money and cancels what is not paid in time, and the store
+	// must be an annals.SystemStore and an annals.Tracker. Without, requests to pay wait for a service that has one.
+	Payments Payments
+	// PayWithin is how long a placed order may wait for its money; by default a day.
+	PayWithin time.Duration
+	// PayBackoff is the first pause before the provider is asked again; by default a second.
+	PayBackoff time.Duration
+	// Snapshots keep orders, so that long ones need not be read from their beginning. Nil keeps none.
+	Snapshots annals.Snapshots
 	// Logger is told of every command and query, and of what fails. Nil is silence.
 	Logger *slog.Logger
 }
+
+// payWithinDefault is [Config.PayWithin] unless it is given.
+const payWithinDefault = 24 * time.Hour
 
 // Service is the order service. Make one with [New]. It may be used concurrently.
 type Service struct {
@@ -44,6 +58,7 @@ type Service struct {
 	bus     *cqrs.Bus[Event]
 	views   projection.Views
 	orders  *projection.View[OrderView]
+	paying  []*process.Process[Order, Event]
 	handler http.Handler
 	logger  *slog.Logger
 	// target is the head of the store when Run began: what the rows must have seen before the service is ready.
@@ -62,7 +77,14 @@ func New(c Config) (*Service, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	log := NewLog(c.Store, c.HashKey)
+	if c.PayWithin == 0 {
+		c.PayWithin = payWithinDefault
+	}
+	var opts []annals.LogOption
+	if c.Snapshots != nil {
+		opts = append(opts, annals.KeepSnapshots(annals.SnapshotPolicy{Snapshots: c.Snapshots, Logger: logger}))
+	}
+	log := NewLog(c.Store, c.HashKey, opts...)
 	s := &Service{
 		log:    log,
 		bus:    cqrs.New(log, cqrs.Recover(), cqrs.Correlation(), cqrs.Logging(logger), cqrs.Timeout(messageTimeout)),
@@ -72,6 +94,10 @@ func New(c Config) (*Service, error) {
 	}
 	cqrs.Answer(s.bus, s.answerOrder)
 	cqrs.Answer(s.bus, s.answerList)
+	var err error
+	if s.paying, err = newProcesses(s.bus, c); err != nil {
+		return nil, err
+	}
 	s.handler = s.routes(c.Authenticate, c.HashKey)
 	return s, nil
 }
@@ -79,8 +105,59 @@ func New(c Config) (*Service, error) {
 // Handler serves the routes of openapi.yaml.
 func (s *Service) Handler() http.Handler { return s.handler }
 
-// Run keeps the read model up to date until ctx ends; it answers nil then, or what stopped the projection.
+// Run keeps the read model up to date, takes money and cancels what is not paid in time, until ctx ends; it answers nil then,
+// or what stopped the projection.
 func (s *Service) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	var processes sync.WaitGroup
+	defer processes.Wait()
+	defer stop()
+	for _, p := range s.paying {
+		processes.Go(func() { s.keep(ctx, p) })
+	}
+	return s.project(ctx)
+}
+
+// Settle returns when the service has done by itself what there is to do now: until then, what [Service.Run] does may add
+// events.
+func (s *Service) Settle(ctx context.Context) error {
+	for {
+		head, err := s.log.Store().Head(ctx)
+		for _, p := range s.paying {
+			if err == nil {
+				err = p.Wait(ctx, head)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("orders: settle: %w", err)
+		}
+		if now, err := s.log.Store().Head(ctx); now == head || err != nil {
+			return err
+		}
+	}
+}
+
+// keep runs a process, and again if the store has failed it.
+func (s *Service) keep(ctx context.Context, p *process.Process[Order, Event]) {
+	for {
+		err := p.Run(ctx)
+		if err == nil {
+			return
+		}
+		s.logger.ErrorContext(ctx, "a process stopped, and begins again", slog.Any("error", err))
+		select {
+		case <-time.After(processPause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// processPause is how long a process waits that the store has failed.
+const processPause = time.Second
+
+// project keeps the read model up to date.
+func (s *Service) project(ctx context.Context) error {
 	head, err := s.log.Store().Head(ctx)
 	if err == nil {
 		s.target.Store(uint64(head))
