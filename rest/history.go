@@ -12,6 +12,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/timetravel"
 )
 
 const historyPage = 1000
@@ -30,6 +31,9 @@ type historyEvent struct {
 	// Data is as it was stored; null if that is not JSON.
 	Data     json.RawMessage `json:"data"`
 	Metadata historyMetadata `json:"metadata,omitzero"`
+	// State is the state after the event, and Changes what the event has changed of it, if [ShowStates] was said.
+	State   json.RawMessage     `json:"state,omitempty"`
+	Changes []timetravel.Change `json:"changes,omitempty"`
 }
 
 // historyMetadata is what concerns those who may see an event: who did what. The rest is between the servers.
@@ -43,6 +47,9 @@ type historyMetadata struct {
 // array: position, revision, id, type, version, time, data and, of the metadata, actor, command and correlationId. ?from= is
 // the first revision wanted and ?limit= the most events, 1,000 unless less is asked for; if there are more, a Link header
 // with rel="next" leads on.
+//
+// With [ShowStates], each event has the state after it, as a member state, and what it changed, as changes: an array of path,
+// before and after.
 //
 // initial and allow are as for [State]; allow sees the state of today.
 func History[S decider.State[S, E], E any](log *annals.Log[E], initial func(*http.Request) S, allow func(annals.Principal, S) error, opts ...ReadOption) http.Handler {
@@ -73,6 +80,11 @@ func History[S decider.State[S, E], E any](log *annals.Log[E], initial func(*htt
 		if err != nil {
 			return err
 		}
+		if o.showStates {
+			if err := showStates(r.Context(), log, initial(r), loaded.Position, events[:min(limit, len(events))]); err != nil {
+				return err
+			}
+		}
 		if len(events) > limit {
 			w.Header().Set("Link", nextPage(r, events[limit].Revision))
 			events = events[:limit]
@@ -98,6 +110,29 @@ func historyOf(ctx context.Context, s annals.Store, stream string, from annals.R
 		events = append(events, h)
 	}
 	return events, nil
+}
+
+// showStates adds the states to a page. A state is folded from the first event on, so the last page costs as much as all.
+func showStates[S decider.State[S, E], E any](ctx context.Context, log *annals.Log[E], initial S, asOf annals.Position, page []historyEvent) error {
+	if len(page) == 0 {
+		return nil
+	}
+	at := make(map[annals.Position]*historyEvent, len(page))
+	for i := range page {
+		at[page[i].Position] = &page[i]
+	}
+	for step, err := range timetravel.History(ctx, log, initial, annals.AsOf(asOf)) {
+		if err != nil {
+			return err
+		}
+		if h := at[step.Entry.Position]; h != nil {
+			h.State, h.Changes = step.JSON, append(h.Changes, step.Changes...) // of each part, if the event is split
+		}
+		if step.Entry.Position > page[len(page)-1].Position {
+			break
+		}
+	}
+	return nil
 }
 
 // pageOf reads ?from= and ?limit=.

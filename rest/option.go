@@ -53,6 +53,7 @@ type readOptions struct {
 	routeOptions
 	maxWait            time.Duration
 	revision, position *answerFact
+	showStates         bool
 }
 
 // answerFact is a number that answers of one type tell.
@@ -213,6 +214,10 @@ func MaxWait(d time.Duration) ReadOption {
 	}
 	return readOption(func(o *readOptions) { o.maxWait = d })
 }
+
+// ShowStates makes a [History] show the state after each event, and what the event has changed. The states are what commands
+// decide on: say so only if whoever is allowed may see all of it.
+func ShowStates() ReadOption { return readOption(func(o *readOptions) { o.showStates = true }) }
 
 // Revision makes the entity's revision, which f finds in the answer of a [Query], part of an ETag: "7-", and a digest of
 // the answer, for what is joined into it may change without a new revision. Sent back as If-Match it stands for

@@ -2,9 +2,11 @@ package rest_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -226,6 +228,7 @@ func TestAStateIsReadAsOfNowAndAsOfThePast(t *testing.T) {
 		"?revision=3": `"items":{"milk":1,"tea":2}}`,
 		"?revision=1": `"items":{"tea":1}}`,
 		"?revision=0": `"items":{}}`,
+		"?position=3": `"items":{"milk":1,"tea":1}}`,
 		"?at=" + time.Now().Add(time.Hour).UTC().Format(time.RFC3339): `"items":{"milk":1,"tea":2}}`,
 	} {
 		r := a.do(t, ann, "GET", url+parameters, "").expect(t, http.StatusOK)
@@ -275,7 +278,7 @@ func TestAStateThatIsNotThereOrNotYours(t *testing.T) {
 		}
 	}
 	for _, parameters := range []string{
-		"revision=x", "revision=-1", "revision=", "revision=18446744073709551615", "at=yesterday", "at=", "at=2026-11-24", "revision=1&at=2026-11-24T00:00:00Z", "rev=1", "revision=1&revision=2",
+		"revision=x", "revision=-1", "revision=", "revision=18446744073709551615", "at=yesterday", "at=", "at=2026-11-24", "revision=1&at=2026-11-24T00:00:00Z", "rev=1", "revision=1&revision=2", "position=x", "position=-1", "position=18446744073709551615", "position=1&revision=1",
 	} {
 		a.do(t, ann, "GET", url+"?"+parameters, "").problem(t, http.StatusBadRequest, "malformed")
 	}
@@ -305,6 +308,43 @@ func TestAHistoryHasEveryEventAsItIsStored(t *testing.T) {
 	}
 	a.do(t, "bob", "GET", url, "").problem(t, http.StatusForbidden, "forbidden")
 	a.do(t, clerk, "GET", "/orders/none/history", "").problem(t, http.StatusNotFound, "not-found")
+}
+
+func TestAHistoryShowsTheStatesAndWhatChanged(t *testing.T) {
+	a := newApp(t)
+	url := orderWithThreeItems(t, a) // of revisions 0 to 3
+	id := OrderID(url[len("/orders/"):])
+	h := rest.History(a.log, func(*http.Request) Order { return Order{ID: id} }, rest.Anyone[Order], rest.ShowStates())
+	get := func(parameters string) (events []struct {
+		Revision annals.Revision
+		State    Order
+		Changes  []struct {
+			Path          string
+			Before, After any
+		}
+	},
+	) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/?"+parameters, nil))
+		if err := json.Unmarshal(w.Body.Bytes(), &events); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("%v: %d %s", err, w.Code, w.Body)
+		}
+		return events
+	}
+	all := get("")
+	if len(all) != 4 || all[1].State.Items["tea"] != 1 || len(all[1].State.Items) != 1 || all[3].State.Items["tea"] != 2 {
+		t.Errorf("got %+v", all)
+	}
+	if got, want := fmt.Sprint(all[3].Changes, all[2].Changes), "[{items.tea 1 2}] [{items.milk <nil> 1}]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if page := get("from=2&limit=1"); len(page) != 1 || !reflect.DeepEqual(page[0], all[2]) {
+		t.Errorf("a page: got %+v", page)
+	}
+	if none := get("from=9"); len(none) != 0 {
+		t.Errorf("got %+v", none)
+	}
 }
 
 func TestAHistoryKeepsWhatIsBetweenTheServers(t *testing.T) {

@@ -17,8 +17,8 @@ import (
 // Anyone may read any S: the allow of a [State] or a [History] that is public.
 func Anyone[S any](annals.Principal, S) error { return nil }
 
-// State is a handler that writes a state, folded from its boundary, as JSON: as it is now, as it was at ?revision=, or
-// as it was at ?at= (RFC 3339). The ETag is as with [Revision], or the position where the boundary names no stream. It is
+// State is a handler that writes a state, folded from its boundary, as JSON: as it is now, as it was at ?revision=, when the
+// store stood at ?position=, or as it was at ?at= (RFC 3339). The ETag is as with [Revision], or the position where the boundary names no stream. It is
 // the write side: what commands decide on, not what read models show.
 //
 // initial makes the state before any event, with its ids, from the request. allow says whether the principal may see
@@ -86,18 +86,29 @@ func loadAllowed[S decider.State[S, E], E any](
 	return loaded, nil
 }
 
-// pastOf reads ?revision= or ?at=.
+// pastOf reads ?revision=, ?position= or ?at=.
 func pastOf(r *http.Request) ([]annals.ReadOption, error) {
 	var p struct {
 		Revision *uint64 `json:"revision"`
+		Position *uint64 `json:"position"`
 		At       *string `json:"at"`
 	}
 	if err := parameters(r, &p); err != nil {
 		return nil, err
 	}
+	given := 0
+	for _, is := range []bool{p.Revision != nil, p.Position != nil, p.At != nil} {
+		if is {
+			given++
+		}
+	}
 	switch {
-	case p.Revision != nil && p.At != nil:
-		return nil, &MalformedError{Place: "parameters", Problem: "give either revision or at"}
+	case given > 1:
+		return nil, &MalformedError{Place: "parameters", Problem: "give one of revision, position and at"}
+	case p.Position != nil && annals.Position(*p.Position) == annals.NoPosition:
+		return nil, &MalformedError{Place: parameterPlace("position"), Problem: strconv.Quote(r.FormValue("position")) + " is too large"}
+	case p.Position != nil:
+		return []annals.ReadOption{annals.AsOf(annals.Position(*p.Position))}, nil
 	case p.Revision != nil:
 		if annals.Revision(*p.Revision) == annals.NoRevision {
 			return nil, &MalformedError{Place: parameterPlace("revision"), Problem: strconv.Quote(r.FormValue("revision")) + " is too large"}

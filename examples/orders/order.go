@@ -34,11 +34,12 @@ const (
 
 // Order is what the rules of one order need to know.
 type Order struct {
-	ID, Customer string
-	Status       Status // "" if there is no such order
-	Lines        Lines
+	ID       string `json:"id"`
+	Customer string `json:"customer"`
+	Status   Status `json:"status"` // "" if there is no such order
+	Lines    Lines  `json:"lines"`
 	// BeingPaid says that the payment provider is asked for the money.
-	BeingPaid bool
+	BeingPaid bool `json:"beingPaid"`
 }
 
 // SnapshotVersion says that orders may be kept in snapshots. It changes whenever Evolve does.

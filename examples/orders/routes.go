@@ -15,7 +15,7 @@ func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, err
 	mux.Handle("POST /orders", rest.Command[CreateOrder](b, newOrder, rest.Fill("customer", customerOf), rest.Created("/orders/{order}")))
 	mux.Handle("GET /orders", rest.Query[ListOrders, OrderPage](b, rest.Position(func(p OrderPage) annals.Position { return p.Position })))
 	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, OrderView](b, rest.Revision(func(o OrderView) annals.Revision { return o.Revision })))
-	mux.Handle("GET /orders/{order}/history", rest.History(s.log, orderIn, maySee))
+	mux.Handle("GET /orders/{order}/history", rest.History(s.log, orderIn, maySee, rest.ShowStates()))
 	mux.Handle("POST /orders/{order}/items", rest.Command[AddItem](b, unknownOrder))
 	mux.Handle("DELETE /orders/{order}/items/{product}", rest.Command[RemoveItem](b, rest.NotFound(ErrUnknownOrder, ErrNoSuchItem)))
 	mux.Handle("POST /orders/{order}/place", rest.Command[PlaceOrder](b, unknownOrder))
