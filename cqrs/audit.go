@@ -17,8 +17,8 @@ type AuditRecord struct {
 	// context names another.
 	Principal annals.Principal
 	Actor     string
-	// CorrelationID is that of the metadata, if there is one.
-	CorrelationID string
+	// CorrelationID and CausationID are those of the metadata, if there are any: what this belongs to, and what it answers.
+	CorrelationID, CausationID string
 	// Time is when the command was given, Duration how long it took.
 	Time     time.Time
 	Duration time.Duration
@@ -48,7 +48,8 @@ func Audit(record func(context.Context, AuditRecord)) Middleware {
 				md := annals.MetadataFrom(ctx)
 				record(context.WithoutCancel(ctx), AuditRecord{
 					Name: m.Name, Command: m.Value,
-					Principal: annals.PrincipalFrom(ctx), Actor: md.Actor, CorrelationID: md.CorrelationID,
+					Principal: annals.PrincipalFrom(ctx), Actor: md.Actor,
+					CorrelationID: md.CorrelationID, CausationID: md.CausationID,
 					Time: start, Duration: time.Since(start),
 					Accepted: err == nil || m.stored != nil && m.stored(v),
 					Outcome:  OutcomeOf(err), Err: err,

@@ -44,3 +44,24 @@ func ExampleAudit() {
 	// ann OpenDoor ok
 	// ann OpenDoor rejected
 }
+
+// A trail keeps every command in the store, and answers who did what.
+func ExampleTrail() {
+	log := annals.NewLog[any](memory.New(), schema)
+	trail, err := cqrs.NewTrail(log, cqrs.TrailOptions{})
+	fmt.Println(err)
+	bus := cqrs.New(log, cqrs.Audit(trail.Record))
+	ctx := annals.WithPrincipal(context.Background(), annals.Principal{ID: "ann"})
+	for range 2 {
+		if _, err := cqrs.Do(ctx, bus, OpenDoor{Door: "front"}); err != nil {
+			continue // recorded as well
+		}
+	}
+	for given, err := range trail.Read(ctx, cqrs.Asked{Principal: "ann"}) {
+		fmt.Println(given.Command, given.Accepted, given.Reason, err)
+	}
+	// Output:
+	// <nil>
+	// OpenDoor true  <nil>
+	// OpenDoor false OpenDoor rejected: door is open <nil>
+}
