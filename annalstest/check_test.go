@@ -106,6 +106,8 @@ func (c Enter) Decide(h Hall) ([]any, error) {
 	case "decide differs":
 		ticks++
 		return []any{SeatTaken{Show: c.Show, By: []string{fmt.Sprint(ticks)}}}, nil
+	case "panic":
+		panic("decide is broken")
 	case "codec":
 		return []any{SeatTaken{Show: c.Show, note: "lost"}}, nil
 	case "live":
@@ -156,6 +158,7 @@ func TestCheckFindsEachBrokenLaw(t *testing.T) { //nolint:paralleltest // the wr
 		"live":           {nil, "the state read back after Enter differs", 2},
 		"decide changes": {nil, "Enter.Decide changes the state it is given", 3},
 		"decide differs": {nil, "Enter.Decide is not the same every time", 2},
+		"panic":          {nil, "Enter fails without being refused", 2},
 		"codec":          {nil, "SeatTaken is not the same after encoding", 2},
 		"boundary":       {[]annalstest.Generator[any]{enter("boundary"), annalstest.Commands(clap)}, "Hall.Evolve handles Applause", 0},
 		"snapshot":       {[]annalstest.Generator[any]{kept}, "KeptHall from a snapshot differs", 1},
