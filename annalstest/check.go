@@ -162,7 +162,7 @@ func (c *checker[E]) history(ctx context.Context, steps []step[E], accepted map[
 
 // shrink leaves out commands, one or two at a time, as long as the same law is broken: two may only go together.
 func (c *checker[E]) shrink(ctx context.Context, steps []step[E], broken *brokenLaw) ([]step[E], *brokenLaw) {
-	for i := len(steps) - 1; i >= 0; i-- {
+	for i := range slices.Backward(steps) {
 		for j := i; j >= 0; j-- {
 			fewer := slices.Delete(slices.Clone(steps), i, i+1)
 			if j < i {
