@@ -289,12 +289,12 @@ func (t typedCommand[C, S, E]) checkEvolve(ctx context.Context, c *checker[E], l
 		}
 	}
 	f := folding[C, S, E]{cmd: t.cmd, inPlace: inPlace}
-	state, broken := f.fold(past)
+	clean, broken := f.fold(past)
 	if broken != nil {
 		return broken
 	}
-	before := show(state)
 	for _, e := range outside {
+		state := clean
 		if inPlace { // the next event needs the state as it was
 			if state, broken = f.fold(past); broken != nil {
 				return broken
@@ -304,7 +304,7 @@ func (t typedCommand[C, S, E]) checkEvolve(ctx context.Context, c *checker[E], l
 		if broken != nil {
 			return broken
 		}
-		if e.Position != 0 && show(next) != before {
+		if e.Position != 0 && !alike(next, clean) { // an empty map is like none
 			c.note(fmt.Sprintf("%T", now.State), e.Type, false)
 		}
 	}
