@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // alike is reflect.DeepEqual, except that nil and empty slices and maps are equal: storing an event may turn one into
@@ -67,7 +70,17 @@ func show(v any) string {
 	return fmt.Sprintf("%T %s", v, b)
 }
 
-// diff lists both sides, with a mark on what they do not have in common at the same place.
+// fieldDiff is what two values of one type differ in: "-" is want, "+" is got. Empty if one is not like the other at all.
+func fieldDiff(got, want any) string {
+	if reflect.TypeOf(got) != reflect.TypeOf(want) {
+		return ""
+	}
+	d := cmp.Diff(want, got, cmp.Exporter(func(reflect.Type) bool { return true }), cmpopts.EquateEmpty())
+	return strings.TrimRight(strings.ReplaceAll(d, "\u00a0", " "), "\n")
+}
+
+// diff lists both sides, with a mark on what they do not have in common at the same place, and for values of one type
+// the fields that differ.
 func diff[T any](got, want []T) string {
 	var b strings.Builder
 	side := func(name string, a, o []T) {
@@ -88,5 +101,10 @@ func diff[T any](got, want []T) string {
 	}
 	side("got", got, want)
 	side("want", want, got)
+	for i := range min(len(got), len(want)) {
+		if d := fieldDiff(got[i], want[i]); d != "" && !alike(got[i], want[i]) {
+			fmt.Fprintf(&b, "%d. %T, - want, + got:\n    %s\n", i+1, got[i], strings.ReplaceAll(d, "\n", "\n    "))
+		}
+	}
 	return b.String()
 }

@@ -53,9 +53,10 @@ type (
 		Seats int    `json:"seats"`
 	}
 	SeatTaken struct {
-		Show string   `json:"show" annals:"show,stream"`
-		By   []string `json:"by"`
-		note string
+		Show  string   `json:"show" annals:"show,stream"`
+		By    []string `json:"by"`
+		Gifts []string `json:"gifts,omitempty"`
+		note  string
 	}
 	Applause struct{ Volume int }
 )

@@ -18,6 +18,7 @@ type Spec[S decider.State[S, E], E any] struct {
 	tb        testing.TB
 	log       *annals.Log[E]
 	now       time.Time
+	setNow    func(time.Time)
 	principal annals.Principal
 	options   []decider.Option
 	initial   func() S
@@ -33,17 +34,24 @@ var Epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 func When[C decider.Command[S, E], S decider.State[S, E], E any](tb testing.TB, schema *annals.Schema[E], cmd C) *Spec[S, E] {
 	tb.Helper()
 	s := &Spec[S, E]{tb: tb, now: Epoch, initial: cmd.Initial, name: decider.CommandName[C]()}
+	s.setNow = func(now time.Time) { s.now = now }
 	s.log = annals.NewLog(memory.New(memory.Clock(func() time.Time { return s.now })), schema)
 	s.execute = func(ctx context.Context, opts ...decider.Option) (decider.Result[S, E], error) {
 		return decider.Execute(ctx, s.log, cmd, opts...)
 	}
-	tb.Cleanup(func() {
-		tb.Helper()
-		if !s.concluded && !tb.Failed() {
-			tb.Errorf("annalstest: the test of %s says no outcome: end it with Then, ThenNothing, ThenError or ThenInvalid", s.name)
+	s.mustConclude()
+	return s
+}
+
+// mustConclude fails the test at its end if no Then method was called.
+func (s *Spec[S, E]) mustConclude() {
+	s.tb.Helper()
+	s.tb.Cleanup(func() {
+		s.tb.Helper()
+		if !s.concluded && !s.tb.Failed() {
+			s.tb.Errorf("annalstest: the test of %s says no outcome: end it with Then, ThenNothing, ThenError or ThenInvalid", s.name)
 		}
 	})
-	return s
 }
 
 // As says who gives the command. Without it, nobody does.
@@ -55,7 +63,7 @@ func (s *Spec[S, E]) As(p annals.Principal) *Spec[S, E] {
 // At sets the time of what comes after it in the chain: of the events of the next Given, or of the decision. The store
 // never goes back in time.
 func (s *Spec[S, E]) At(now time.Time) *Spec[S, E] {
-	s.now = now
+	s.setNow(now)
 	return s
 }
 

@@ -147,7 +147,7 @@ func TestSpecsThatDoNotHoldSayWhy(t *testing.T) {
 			func(r *recorder) {
 				annalstest.When(r, schema, take).Given(opened).Then(SeatTaken{Show: "1", By: []string{"ann"}, note: "x"})
 			},
-			[]string{"which is {Show:1 By:[ann] note:x}"},
+			[]string{"which is {Show:1 By:[ann] Gifts:[] note:x}"},
 		},
 		{
 			"another state",
