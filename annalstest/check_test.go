@@ -66,7 +66,7 @@ func (h Hall) Evolve(e any) Hall {
 type KeptHall struct{ Hall }
 
 func (h KeptHall) Evolve(e any) KeptHall { return KeptHall{h.Hall.Evolve(e)} }
-func (KeptHall) SnapshotVersion() string { return "1" }
+func (KeptHall) SnapshotVersion() int    { return 1 }
 
 // CountedHall keeps all that it has.
 type CountedHall struct {
@@ -75,7 +75,7 @@ type CountedHall struct {
 }
 
 func (h CountedHall) Boundary() annals.Query { return annals.Stream("show-" + h.Show) }
-func (CountedHall) SnapshotVersion() string  { return "1" }
+func (CountedHall) SnapshotVersion() int     { return 1 }
 func (h CountedHall) Evolve(e any) CountedHall {
 	if e, ok := e.(ShowOpened); ok {
 		h.Seats = e.Seats
