@@ -34,8 +34,9 @@ type Effects[E any] struct {
 
 // effect is one of them.
 type effect[E any] struct {
-	kind effectKind
-	name string // of the command, the gateway or the timer
+	kind  effectKind
+	name  string // of the command, the gateway or the timer
+	value any    // the command, or the request
 	// do runs it, for those that do something outside of the append at the end. It gives the events that follow.
 	do     func(ctx context.Context, bus *cqrs.Bus[E], id string) ([]E, error)
 	accept []error
@@ -90,7 +91,7 @@ func (do *Effects[E]) add(e *effect[E]) *Step[E] {
 // [Options.Principal].
 func Send[C decider.Command[S, E], S decider.State[S, E], E any](do *Effects[E], cmd C) *Step[E] {
 	return do.add(&effect[E]{
-		kind: kindSend, name: decider.CommandName[C](),
+		kind: kindSend, name: decider.CommandName[C](), value: cmd,
 		do: func(ctx context.Context, bus *cqrs.Bus[E], id string) ([]E, error) {
 			_, err := cqrs.Do(ctx, bus, cmd, decider.IdempotencyKey(id))
 			return nil, err
@@ -101,7 +102,7 @@ func Send[C decider.Command[S, E], S decider.State[S, E], E any](do *Effects[E],
 // Call asks a gateway, and appends the event that then makes of its response.
 func Call[Req, Resp, E any](do *Effects[E], g *Gateway[Req, Resp], req Req, then func(Resp) E) *Step[E] {
 	return do.add(&effect[E]{
-		kind: kindCall, name: g.Name,
+		kind: kindCall, name: g.Name, value: req,
 		do: func(ctx context.Context, bus *cqrs.Bus[E], id string) ([]E, error) {
 			resp, err := g.Ask(ctx, bus.Log().Store(), id, req)
 			if err != nil {
