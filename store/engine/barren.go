@@ -14,7 +14,7 @@ const (
 	// narrowFrom is how many positions a condition must reach back over for any of this to be worth its while.
 	narrowFrom = 4096
 	// noteFrom is how many keys of the index must have been in question for a stretch to be remembered.
-	noteFrom = 512
+	noteFrom = 4096
 	// heavyFrom is how many in one part of the index make a walk one that waits for its turn.
 	heavyFrom = 16384
 	// barrenMost is how many stretches a generation has; there are two.
