@@ -51,7 +51,8 @@ type Config struct {
 	// are the store's.
 	Index index.Config
 
-	plan planChoice
+	plan  planChoice
+	heavy heavyChoice
 }
 
 const (

@@ -34,6 +34,7 @@ type Store struct {
 
 	closeIndex sync.Once
 
+	barren    barren
 	sequencer sequencer
 
 	closed  atomic.Bool
@@ -70,6 +71,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	s.live = live.New(live.Config{
 		Store: c.Identity.Store, Head: func() uint64 { return s.index.Head() }, Bytes: c.LiveBytes, Events: c.LiveEvents, Queue: c.LiveQueue,
 	})
+	s.barren.open()
 	s.sequencer.idle = sync.NewCond(&s.sequencer.mu)
 	if c.Refuse != nil {
 		s.sequencer.refuse(readOnly(c.Refuse))

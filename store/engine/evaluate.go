@@ -165,7 +165,10 @@ func (v *evaluation) tracking(c *condition, f annals.Failure) (annals.Failure, b
 
 // matches notes the first events in the way of NoneSince.
 func (v *evaluation) matches(c *condition, f *annals.Failure) error {
-	in := index.Range{After: uint64(c.After()), Upto: v.view.Head()}
+	in, err := v.narrow(&c.plan, index.Range{After: uint64(c.After()), Upto: v.view.Head()})
+	if err != nil {
+		return err
+	}
 	return v.note(&c.plan, in, c, f, func(r *annals.Recorded) bool { return c.Query().Accepts(&r.Event) })
 }
 

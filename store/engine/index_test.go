@@ -68,7 +68,7 @@ func TestTheStoreKeepsEveryPromiseWhateverTheIndexIsMadeOf(t *testing.T) {
 func TestRandomOperationsGetTheAnswersOfTheReferenceStoreWhateverTheIndexIsMadeOf(t *testing.T) {
 	t.Parallel()
 	for name, shape := range shapes() {
-		for i, force := range []func(*engine.Config){engine.LookUpAlways, engine.ScanAlways} {
+		for i, force := range []func(*engine.Config){engine.LookUpAlways, engine.ScanAlways, engine.HeavyAlways} {
 			t.Run(fmt.Sprintf("%s, plan %d", name, i), func(t *testing.T) {
 				t.Parallel()
 				storetest.Model(t, func(t *testing.T) annals.Store {
