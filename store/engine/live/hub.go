@@ -128,6 +128,9 @@ func (h *Hub) joinLocked(s *Subscriber) uint64 {
 	h.registry.add(s)
 	s.place = len(h.members)
 	h.members = append(h.members, s)
+	if h.tour.left > 0 { // a visit to s on the way would be one too few for those behind it
+		h.tour.left++
+	}
 	return h.config.Head()
 }
 

@@ -219,6 +219,46 @@ func TestATourPassesOverNobody(t *testing.T) {
 	})
 }
 
+// Nor must who joins in the middle of one take the place of another in it.
+func TestATourPassesOverNobodyForThoseWhoJoin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHistory(usual)
+		ctx, stop := context.WithCancel(t.Context())
+		var readers []*reader
+		join := func(n int) {
+			for range n {
+				r := h.reader(annals.Types("never"), h.head.Load())
+				r.join()
+				readers = append(readers, r)
+				go r.follow(ctx)
+			}
+		}
+		tell := func() {
+			h.append(event("A"))
+			synctest.Wait() // the first 300 were visited
+		}
+		rest := func() {
+			time.Sleep(time.Second) //nolint:forbidigo // a clock that costs no time
+			synctest.Wait()
+		}
+		join(300)
+		tell()
+		rest()
+		join(700)
+		tell() // from number 300 on
+		join(20)
+		rest()
+		for i, r := range readers {
+			if r.at != h.head.Load() {
+				t.Fatalf("number %d of %d was passed over", i, len(readers))
+			}
+		}
+		stop()
+		synctest.Wait()
+	})
+}
+
 func TestWhoWasBusyDuringATourLearnsOfTheHeadAfterwards(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
