@@ -42,7 +42,7 @@ type keeper[S State[S, E], E any] struct {
 }
 
 // keeperOf is the keeper for a state that was begun, or nil if it is not to be kept.
-func keeperOf[S State[S, E], E any](log *annals.Log[E], l *Loaded[S], o annals.ReadOptions) (*keeper[S, E], error) {
+func keeperOf[S State[S, E], E any](ctx context.Context, log *annals.Log[E], l *Loaded[S], o annals.ReadOptions) (*keeper[S, E], error) {
 	policy := log.SnapshotPolicy()
 	if policy == nil || !o.AsOfTime.IsZero() || o.AsOfRevision != nil {
 		return nil, nil
@@ -52,20 +52,20 @@ func keeperOf[S State[S, E], E any](log *annals.Log[E], l *Loaded[S], o annals.R
 		return nil, nearlySnapshotted[S]()
 	}
 	t := reflect.TypeFor[S]()
+	k := &keeper[S, E]{log: log, policy: policy, latest: o.AsOf == annals.NoPosition, upTo: o.AsOf}
 	initial, err := json.Marshal(l.State) // two states with one boundary may have different ids
 	if err != nil {
-		return nil, fmt.Errorf("decider: load %s: %w: %w", stateName[S](), ErrSnapshot, err)
+		k.report(ctx, fmt.Errorf("the state before any event: %w", err))
+		return nil, nil
 	}
 	var version int
 	if err := guard(stateName[S](), ".SnapshotVersion", 0, func() { version = s.SnapshotVersion() }); err != nil {
 		return nil, err
 	}
 	name := t.PkgPath() + "." + t.Name()
-	return &keeper[S, E]{
-		log: log, policy: policy, latest: o.AsOf == annals.NoPosition, upTo: o.AsOf,
-		key:         stateName[S]() + "-" + log.Schema().Fingerprint("snapshot", name, l.Boundary.String(), string(initial)),
-		fingerprint: strconv.Itoa(version) + " " + log.Schema().Digest(),
-	}, nil
+	k.key = stateName[S]() + "-" + log.Schema().Fingerprint("snapshot", name, l.Boundary.String(), string(initial))
+	k.fingerprint = strconv.Itoa(version) + " " + log.Schema().Digest()
+	return k, nil
 }
 
 // unsnapshotted keeps what is known of the types of states that are not [Snapshotted].
@@ -123,6 +123,11 @@ func (k *keeper[S, E]) resume(ctx context.Context, l *Loaded[S], opts []annals.R
 	// The last event that it holds is read again: it must be the first that the store has from there on.
 	err = fold(ctx, k.log, &from, append(slices.Clone(opts), annals.After(s.Position-1)))
 	if errors.Is(err, errForeign) || errors.Is(err, annals.ErrAhead) { // of another store, or of one that had more events
+		if k.latest { // it would stand before those of this store for as long as it is further
+			if err := k.policy.Snapshots.Delete(ctx, k.key); err != nil {
+				k.report(ctx, fmt.Errorf("throw away: %w", err))
+			}
+		}
 		return false, nil
 	}
 	if err != nil {

@@ -282,10 +282,10 @@ func TestASnapshotOfAnotherStoreIsNotUsed(t *testing.T) {
 	snapshots := newCounting(t)
 	first := keeping(memory.New(), snapshots, 1, nil)
 	move(t, first, goodsMoved{Shelf: "a", Goods: "tea", N: 1}, goodsMoved{Shelf: "a", Goods: "tea", N: 1})
-	if _, err := decider.Load(t.Context(), first, rack{ID: "a"}); err != nil {
-		t.Fatal(err)
-	}
 	for _, events := range []int{0, 1, 2, 3} {
+		if _, err := decider.Load(t.Context(), first, rack{ID: "a"}); err != nil {
+			t.Fatal(err)
+		}
 		other := memory.New()
 		log := keeping(other, snapshots, 1000, nil)
 		for range events {
@@ -298,6 +298,50 @@ func TestASnapshotOfAnotherStoreIsNotUsed(t *testing.T) {
 	}
 	if branch := first.On(memory.New()); branch.SnapshotPolicy() != nil {
 		t.Error("the log on another store has snapshots")
+	}
+}
+
+func TestAStoreThatWasPutBackGetsSnapshotsOfItsOwn(t *testing.T) {
+	t.Parallel()
+	snapshots := newCounting(t)
+	longer := keeping(memory.New(), snapshots, 1, nil)
+	for range 3 {
+		move(t, longer, goodsMoved{Shelf: "a", Goods: "tea", N: 1}, goodsMoved{Shelf: "a", Goods: "tea", N: 1})
+		if _, err := decider.Load(t.Context(), longer, rack{ID: "a"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := &reads{Store: memory.New()}
+	log := keeping(store, snapshots, 1, nil)
+	move(t, log, goodsMoved{Shelf: "a", Goods: "jam", N: 1}, goodsMoved{Shelf: "a", Goods: "jam", N: 1})
+	for i, want := range []int{1 + 2, 1, 1} {
+		store.n = 0
+		if l, err := decider.Load(t.Context(), log, rack{ID: "a"}); err != nil || l.State.Goods["jam"] != 2 || store.n != want {
+			t.Errorf("load %d: got %+v, %v, and read %d events, want %d", i, l.State, err, store.n, want)
+		}
+	}
+}
+
+// wired cannot be written as JSON.
+type wired struct {
+	ID   string
+	Wire chan int
+}
+
+func (w wired) Boundary() annals.Query { return annals.Stream("shelf-" + w.ID) }
+func (w wired) Evolve(any) wired       { return w }
+func (w wired) SnapshotVersion() int   { return 1 }
+
+func TestAStateThatIsNoJSONIsFoldedAndReported(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log := keeping(memory.New(), newCounting(t), 1, slog.New(slog.NewTextHandler(&out, nil)))
+	move(t, log, goodsMoved{Shelf: "a", Goods: "tea", N: 1})
+	if l, err := decider.Load(t.Context(), log, wired{ID: "a"}); err != nil || !l.Found {
+		t.Errorf("got %+v, %v", l, err)
+	}
+	if !strings.Contains(out.String(), "decider: snapshot of wired: the state before any event") {
+		t.Errorf("reported is %s", out.String())
 	}
 }
 

@@ -78,7 +78,7 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 	if err != nil {
 		return Loaded[S]{}, err
 	}
-	k, err := keeperOf(log, &l, o)
+	k, err := keeperOf(ctx, log, &l, o)
 	if err != nil {
 		return Loaded[S]{}, err
 	}
