@@ -111,10 +111,12 @@ func (k *keeper[S, E]) resume(ctx context.Context, l *Loaded[S], opts []annals.R
 		return false, nil
 	}
 	from := *l
-	if err := json.Unmarshal(s.Data, &from.State); err != nil {
+	var state S // not over the initial one: what JSON leaves out would stay as that has it
+	if err := json.Unmarshal(s.Data, &state); err != nil {
 		k.report(ctx, fmt.Errorf("decode: %w", err))
 		return false, nil
 	}
+	from.State = state
 	if from.Boundary, err = boundaryOf(from.State, s.Position); err != nil {
 		return false, err
 	}

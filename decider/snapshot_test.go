@@ -446,3 +446,27 @@ func TestANearMissOfSnapshotVersionIsRefused(t *testing.T) {
 	}()
 	annals.NewLog(memory.New(), moves, annals.KeepSnapshots(annals.SnapshotPolicy{}))
 }
+
+// gate begins open, which JSON leaves out when it is shut.
+type gate struct {
+	ID   string
+	Open bool     `json:",omitempty"`
+	Tags []string `json:",omitempty"`
+}
+
+func (g gate) Boundary() annals.Query { return annals.Stream("shelf-" + g.ID) }
+func (g gate) Evolve(any) gate        { g.Open, g.Tags = false, nil; return g }
+func (g gate) SnapshotVersion() int   { return 1 }
+
+func TestWhatJSONLeavesOutIsNotThatOfTheInitialState(t *testing.T) {
+	t.Parallel()
+	store, snapshots := memory.New(), newCounting(t)
+	log := keeping(store, snapshots, 1, nil)
+	move(t, log, goodsMoved{Shelf: "a", Goods: "tea", N: 1})
+	for range 2 {
+		same(t, "gate", log, annals.NewLog(store, moves), gate{ID: "a", Open: true, Tags: []string{"new"}})
+	}
+	if snapshots.hits != 1 {
+		t.Errorf("snapshots were used %d times", snapshots.hits)
+	}
+}
