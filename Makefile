@@ -4,7 +4,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/.tools
 LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: help deps check test fmt lint vet race exact faults long bench compare bench-check
+.PHONY: help deps check test fmt lint vet race exact faults long bench bench-toolkit compare bench-check
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -57,6 +57,9 @@ bench: ## our figures beside the floors of this machine: about half an hour; see
 
 compare: ## the same beside other embedded stores, in the same run: about two hours; see `cd bench && go run . -h`
 	cd bench && go run .
+
+bench-toolkit: ## what decisions, loads, snapshots and codecs cost, beside bare loops, on one core: five minutes
+	cd bench && GOMAXPROCS=1 go test -run='^$$' -bench=. -count=3 ./toolkit
 
 bench-check: ## build, vet and smoke-test the comparison, which is a module of its own
 	cd bench && go vet ./... && go test ./...

@@ -286,3 +286,60 @@ func ExampleTrackingAt() {
 	// order-2 annals: conflict: wanted source billing before 2: it is at 2
 	// 2 <nil>
 }
+
+// What one event said too much of is taken apart when it is read.
+func ExampleSplit() {
+	type placedAndPaid struct {
+		Order string
+		Total int64
+	}
+	schema := annals.NewSchema([]any{OrderPlaced{}, OrderPaid{}},
+		annals.Split("OrderPlacedAndPaid", 1, []any{OrderPlaced{}, OrderPaid{}}, func(o placedAndPaid) []any {
+			return []any{OrderPlaced(o), OrderPaid{Order: o.Order}}
+		}))
+	ctx, store := context.Background(), memory.New()
+	_, err := store.Append(ctx, []annals.Event{{Type: "OrderPlacedAndPaid", Stream: "order-42", Tags: []string{"order:42"}, Data: []byte(`{"Order":"42","Total":1200}`)}})
+	fmt.Println(err)
+	for e, err := range annals.NewLog(store, schema).Read(ctx, annals.Stream("order-42")) {
+		fmt.Println(e.Position, e.Part+1, "of", e.Parts, e.Type, err)
+	}
+	// Output:
+	// <nil>
+	// 1 1 of 2 OrderPlaced <nil>
+	// 1 2 of 2 OrderPaid <nil>
+}
+
+// An audit must not miss what this program does not know.
+func ExamplePassUnknown() {
+	schema := annals.NewSchema([]any{OrderPlaced{}}, annals.PassUnknown(func(r annals.Recorded) any { return "unknown: " + r.Type }))
+	ctx, store := context.Background(), memory.New()
+	_, err := store.Append(ctx, []annals.Event{{Type: "OrderGiftWrapped"}})
+	fmt.Println(err)
+	for e, err := range annals.NewLog(store, schema).Read(ctx, annals.All()) {
+		fmt.Println(e.Value, err)
+	}
+	// Output:
+	// <nil>
+	// unknown: OrderGiftWrapped <nil>
+}
+
+// counted is a codec that counts what it stores.
+type counted struct {
+	annals.Codec
+	stored *int
+}
+
+func (c counted) Encode(v any) ([]byte, error) {
+	*c.stored++
+	return c.Codec.Encode(v)
+}
+
+// Another codec takes the place of the standard one.
+func ExampleEncoding() {
+	var stored int
+	log := annals.NewLog(memory.New(), annals.NewSchema([]any{OrderPlaced{}}, annals.Encoding(counted{annals.JSON(), &stored})))
+	_, err := log.Append(context.Background(), []any{OrderPlaced{Order: "42", Total: 1200}})
+	fmt.Println(stored, err)
+	// Output:
+	// 1 <nil>
+}

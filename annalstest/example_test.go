@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/annalstest"
 	"github.com/annalsdb/annals/decider"
 )
@@ -55,4 +56,29 @@ func ExampleSlice() {
 	// TakeSeat was refused otherwise:
 	//  got TakeSeat rejected: no seat left
 	// want sold out
+}
+
+func ExampleReact() {
+	var t printer
+	annalstest.React(t, schema, begin).
+		Given(SeatTaken{Show: "1"}).
+		When(SeatTaken{Show: "1"}).
+		Then(annalstest.Sends(BeginShow{Show: "1"}))
+	// Output:
+	// the process manager "begin" does something else:
+	// got:
+	//     send annalstest_test.BeginShow {"Show":"1"}
+	//     call lights with int 2
+	//     cancel late
+	//     complete
+	// want:
+	//     send annalstest_test.BeginShow {"Show":"1"}
+}
+
+func ExampleGolden() {
+	var t printer
+	dir := "testdata/nothing" // a directory that is not there
+	annalstest.Golden(t, annals.NewSchema([]any{Applause{}}), dir)
+	// Output:
+	// annalstest: golden: Applause version 1 has no file in testdata/nothing: run the test with ANNALS_UPDATE=1, and commit what it writes
 }
