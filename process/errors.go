@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
@@ -34,6 +35,35 @@ type permanentError struct{ err error }
 
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
+
+// uncertainError says that an effect may have been done.
+type uncertainError struct{ err error }
+
+func (e *uncertainError) Error() string { return e.err.Error() }
+func (e *uncertainError) Unwrap() error { return e.err }
+
+// uncertain reports whether an effect that failed may have been done.
+func uncertain(err error) bool {
+	_, ok := errors.AsType[*uncertainError](err)
+	return ok || errors.Is(err, annals.ErrUnknownOutcome)
+}
+
+// refused reports whether a store will never take what was appended.
+func refused(err error) bool {
+	return errors.Is(err, annals.ErrInvalid) || errors.Is(err, annals.ErrTooLarge) || errors.Is(err, annals.ErrStreamTombstoned)
+}
+
+// textMax is how much of an error is kept, in bytes.
+const textMax = 1000
+
+// textOf is what is kept of an error.
+func textOf(err error) string {
+	s := err.Error()
+	if len(s) > textMax {
+		s = strings.ToValidUTF8(s[:textMax], "") + "…"
+	}
+	return s
+}
 
 // hopeless reports whether trying again would lead to the same.
 func hopeless(err error) bool {

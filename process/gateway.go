@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
 )
@@ -27,6 +28,9 @@ type Gateway[Req, Resp any] struct {
 // typeCalled is the type of the system event that records a response.
 const typeCalled = "$called"
 
+// gatewayStream begins the names of the system streams that hold them.
+const gatewayStream = "$gateway-"
+
 // called is its data.
 type called struct {
 	ID       string          `json:"id"`
@@ -39,6 +43,13 @@ func (g *Gateway[Req, Resp]) Ask(ctx context.Context, store annals.Store, id str
 	var none Resp
 	if g.Name == "" || g.Call == nil || id == "" {
 		return none, &annals.InvalidError{What: fmt.Sprintf("gateway %q", g.Name), Problem: "it needs a Name, a Call, and an id for each request"}
+	}
+	if limit := annals.LimitsOf(store).StreamBytes - len(gatewayStream); len(g.Name) > limit || !utf8.ValidString(g.Name) {
+		return none, &annals.InvalidError{What: fmt.Sprintf("gateway %.40q…", g.Name), Problem: fmt.Sprintf("its Name must be UTF-8, of at most %d bytes", limit)}
+	}
+	system, err := annals.System(store)
+	if err != nil {
+		return none, fmt.Errorf("process: gateway %s: %w", g.Name, err)
 	}
 	request, err := json.Marshal(req)
 	if err != nil {
@@ -58,7 +69,10 @@ func (g *Gateway[Req, Resp]) Ask(ctx context.Context, store annals.Store, id str
 	if resp, err = g.call(ctx, id, req); err != nil {
 		return none, fmt.Errorf("process: gateway %s: %w", g.Name, err)
 	}
-	return g.record(ctx, store, eventID, called{ID: id, Request: string(request)}, resp)
+	if resp, err = g.record(ctx, system, eventID, called{ID: id, Request: string(request)}, resp); err != nil {
+		return none, &uncertainError{err}
+	}
+	return resp, nil
 }
 
 // call guards against panics.
@@ -93,7 +107,7 @@ func (g *Gateway[Req, Resp]) recorded(ctx context.Context, store annals.Store, i
 }
 
 // record keeps a response. If somebody else was faster, the answer is theirs.
-func (g *Gateway[Req, Resp]) record(ctx context.Context, store annals.Store, id annals.ID, d called, resp Resp) (Resp, error) {
+func (g *Gateway[Req, Resp]) record(ctx context.Context, system annals.Store, id annals.ID, d called, resp Resp) (Resp, error) {
 	var none Resp
 	response, err := json.Marshal(resp)
 	if err != nil {
@@ -104,20 +118,20 @@ func (g *Gateway[Req, Resp]) record(ctx context.Context, store annals.Store, id 
 	if err != nil {
 		return none, fmt.Errorf("process: gateway %s: %w", g.Name, err)
 	}
-	system, err := annals.System(store)
-	if err != nil {
-		return none, fmt.Errorf("process: gateway %s: %w", g.Name, err)
-	}
 	// What was answered must not be forgotten because the caller has no time left.
-	_, err = system.Append(context.WithoutCancel(ctx), []annals.Event{{ID: id, Type: typeCalled, Stream: "$gateway-" + g.Name, Data: data}})
+	_, err = system.Append(context.WithoutCancel(ctx), []annals.Event{{ID: id, Type: typeCalled, Stream: gatewayStream + g.Name, Data: data}})
 	if errors.Is(err, annals.ErrIDReused) {
-		resp, _, err := g.recorded(ctx, store, id, d.Request)
+		resp, _, err := g.recorded(ctx, system, id, d.Request)
 		return resp, err
 	}
 	if err != nil {
 		return none, fmt.Errorf("process: gateway %s: record the response: %w", g.Name, err)
 	}
-	return resp, nil
+	var kept Resp // as it will be read ever after
+	if err := json.Unmarshal(response, &kept); err != nil {
+		return none, fmt.Errorf("process: gateway %s: decode the response: %w", g.Name, err)
+	}
+	return kept, nil
 }
 
 type replayKey struct{}

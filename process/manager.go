@@ -65,8 +65,9 @@ func (s *Step[E]) Accept(targets ...error) *Step[E] {
 	return s
 }
 
-// Else says which event stands for the failure: f makes it, and it is appended in place of parking. A command that is refused
-// fails at once, other failures when the tries are used up.
+// Else says which event stands for the failure: f makes it, and it is appended in place of parking. A command fails so when it
+// is refused; a gateway when it says that trying again is no use, see [Permanent], or when the tries are used up. Where nobody
+// knows whether the effect was done, because the store did not say what became of it, the event is parked all the same.
 func (s *Step[E]) Else(f func(err error) E) *Step[E] {
 	s.effect.or = f
 	return s

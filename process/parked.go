@@ -66,7 +66,7 @@ func (p *Process[S, E]) Retry(ctx context.Context, key string) error {
 func (p *Process[S, E]) Skip(ctx context.Context, key string) error {
 	return p.decide(ctx, key, func(first Parked) (annals.Event, error) {
 		at := reaction{Key: key, Position: first.Position, Part: first.part}
-		return p.note(typeSkipped, annals.NewID(), at, p.instanceTag(key))
+		return p.note(typeSkipped, p.skippedID(at), at, p.instanceTag(key))
 	})
 }
 

@@ -135,15 +135,20 @@ func (p *Process[S, E]) advance(to annals.Position) {
 // read folds the stream of the process, up to a position.
 func (p *Process[S, E]) read(ctx context.Context, upTo annals.Position) (*table, error) {
 	t := newTable()
-	for r, err := range p.log.Store().Read(ctx, annals.Stream(p.Stream()).WithSystem(), annals.AsOf(upTo)) {
+	return t, p.fold(ctx, t, upTo)
+}
+
+// fold has a table know what was stored since, up to a position.
+func (p *Process[S, E]) fold(ctx context.Context, t *table, upTo annals.Position) error {
+	for r, err := range p.log.Store().Read(ctx, annals.Stream(p.Stream()).WithSystem(), annals.After(t.at), annals.AsOf(upTo)) {
 		if err != nil {
-			return nil, fmt.Errorf("process: %s: read: %w", p.manager.Name, err)
+			return fmt.Errorf("process: %s: read: %w", p.manager.Name, err)
 		}
 		if err := t.apply(r); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // Run reacts to events, fires timers and tries again what has failed, until ctx ends; it answers nil then. It fails if the
@@ -153,7 +158,8 @@ func (p *Process[S, E]) Run(ctx context.Context) error {
 	if err != nil {
 		return p.ended(ctx, fmt.Errorf("process: %s: where was it? %w", p.manager.Name, err))
 	}
-	t, err := p.read(ctx, at)
+	// Notes lie behind the events that they are about: the table is ahead of the events.
+	t, err := p.read(ctx, annals.NoPosition)
 	if err != nil {
 		return p.ended(ctx, err)
 	}
@@ -163,7 +169,7 @@ func (p *Process[S, E]) Run(ctx context.Context) error {
 
 // ended makes an end that was asked for no error.
 func (p *Process[S, E]) ended(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if err != nil && ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx))) {
 		return nil
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -50,11 +51,20 @@ func (w *worker[S, E]) handle(ctx context.Context, r annals.Recorded) error {
 func (w *worker[S, E]) parkAll(ctx context.Context, r annals.Recorded, cause error) error {
 	keys := r.TagValues(w.manager.By)
 	for i, key := range keys {
-		at := annals.NoPosition
+		track := annals.NoPosition
 		if i == len(keys)-1 {
-			at = r.Position
+			track = r.Position
 		}
-		if err := w.park(ctx, reaction{Key: key, Position: r.Position}, r.ID, 1, Permanent(cause), at); err != nil {
+		at := reaction{Key: key, Position: r.Position, Part: wholeEvent}
+		done, err := w.isDone(ctx, at)
+		switch {
+		case err != nil:
+		case done && track != annals.NoPosition:
+			err = w.move(ctx, track)
+		case !done:
+			err = w.park(ctx, at, r.ID, 1, Permanent(cause), track)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -79,9 +89,28 @@ func (w *worker[S, E]) tryAgain(ctx context.Context, at reaction, tries int) err
 				return w.reactAgain(ctx, e, at, tries)
 			}
 		}
+		if at.Part == wholeEvent { // it can be decoded now: its parts take the place that it had
+			if err := w.parkParts(ctx, at, entries); err != nil {
+				return err
+			}
+		}
 	}
 	// It is hidden by now, or means something else: there is nothing left to react to.
 	return w.append(ctx, at, nil, reacted{reaction: at, Effects: []Done{}}, annals.NoPosition)
+}
+
+// parkParts parks what an event means that could not be decoded before, to be tried in this order.
+func (w *worker[S, E]) parkParts(ctx context.Context, whole reaction, entries []annals.Entry[E]) error {
+	for _, e := range entries {
+		if !w.query.Match(e.Recorded) || !slices.Contains(e.TagValues(w.manager.By), whole.Key) {
+			continue
+		}
+		at := reaction{Key: whole.Key, Position: e.Position, Part: e.Part}
+		if err := w.park(ctx, at, e.ID, 0, nil, annals.NoPosition); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // react calls the manager's function, does what it asks for, and stores that it was done. It reports whether anything was
@@ -91,6 +120,12 @@ func (w *worker[S, E]) react(ctx context.Context, e annals.Entry[E], key string,
 	done, err := w.isDone(ctx, at)
 	if err != nil {
 		return false, err
+	}
+	if _, known := w.table.find(at); known && !done { // it is parked already, and its turn comes
+		if track != annals.NoPosition {
+			err = w.move(ctx, track)
+		}
+		return true, err
 	}
 	if !done && len(w.table.parked[key]) > 0 { // it waits behind what is parked
 		return true, w.park(ctx, at, e.ID, 0, nil, track)
@@ -129,7 +164,11 @@ func (w *worker[S, E]) perform(ctx context.Context, e annals.Entry[E], at reacti
 	if err != nil {
 		return w.failed(ctx, at, e.ID, try, err, track)
 	}
-	return w.append(ctx, at, out.events, reacted{reaction: at, Event: e.ID, Effects: out.done}, track, out.notes...)
+	err = w.append(ctx, at, out.events, reacted{reaction: at, Event: e.ID, Effects: out.done}, track, out.notes...)
+	if refused(err) { // and would be again: it must not stand in the way of other keys
+		return w.failed(ctx, at, e.ID, try, Permanent(err), track)
+	}
+	return err
 }
 
 // failed parks a reaction, unless it failed because the process is asked to stop.
@@ -140,9 +179,9 @@ func (w *worker[S, E]) failed(ctx context.Context, at reaction, event annals.ID,
 	return w.park(ctx, at, event, try, err, track)
 }
 
-// isDone reports whether there is nothing to do: another run did it, or the instance is completed.
+// isDone reports whether there is nothing to do: another run did it, it was skipped, or the instance is completed.
 func (w *worker[S, E]) isDone(ctx context.Context, at reaction) (bool, error) {
-	done := annals.ByID(w.reactedID(at)).Or(annals.Tags(w.instanceTag(at.Key)).Types(typeCompleted)).WithSystem()
+	done := w.settled(at).Or(annals.Tags(w.instanceTag(at.Key)).Types(typeCompleted)).WithSystem()
 	for _, err := range w.log.Store().Read(ctx, done, annals.Limit(1)) {
 		if err != nil {
 			return false, fmt.Errorf("process: %s: look for what was done: %w", w.manager.Name, err)
@@ -153,8 +192,18 @@ func (w *worker[S, E]) isDone(ctx context.Context, at reaction) (bool, error) {
 }
 
 // reactedID is that of the note that a reaction was done: there is one at most.
-func (w *worker[S, E]) reactedID(at reaction) annals.ID {
-	return idOf("annals reacted", w.manager.Name, at.Key, strconv.FormatUint(uint64(at.Position), 10), strconv.Itoa(at.Part))
+func (p *Process[S, E]) reactedID(at reaction) annals.ID {
+	return idOf("annals reacted", p.manager.Name, at.Key, strconv.FormatUint(uint64(at.Position), 10), strconv.Itoa(at.Part))
+}
+
+// skippedID is that of the note that a reaction is given up.
+func (p *Process[S, E]) skippedID(at reaction) annals.ID {
+	return idOf("annals skipped", p.reactedID(at).String())
+}
+
+// settled are the notes that say that a reaction was done, or given up.
+func (p *Process[S, E]) settled(at reaction) annals.Query {
+	return annals.ByID(p.reactedID(at)).Or(annals.ByID(p.skippedID(at))).WithSystem()
 }
 
 // ask calls React, on the state as of the event.
@@ -198,7 +247,7 @@ func (w *worker[S, E]) effects(ctx context.Context, e annals.Entry[E], at reacti
 	ctx = annals.WithMetadata(ctx, m)
 	for i, step := range do.steps {
 		d := Done{Kind: string(step.kind), Name: step.name}
-		id := "process " + w.manager.Name + " " + hash(string(e.ID[:]), strconv.Itoa(at.Part), at.Key, strconv.Itoa(i))
+		id := "process " + w.manager.Name + " " + hash(string(e.ID[:]), e.Stream, strconv.Itoa(at.Part), at.Key, strconv.Itoa(i))
 		var events []E
 		switch step.kind {
 		case kindSchedule:
@@ -224,9 +273,9 @@ func (w *worker[S, E]) effects(ctx context.Context, e annals.Entry[E], at reacti
 			switch {
 			case err == nil:
 			case step.accepts(err):
-				d.Err = err.Error()
-			case step.or != nil && ctx.Err() == nil && (hopeless(err) || try >= w.options.TriesMax):
-				d.Err = err.Error()
+				d.Err = textOf(err)
+			case step.or != nil && ctx.Err() == nil && !uncertain(err) && (hopeless(err) || step.kind == kindCall && try >= w.options.TriesMax):
+				d.Err = textOf(err)
 				events = []E{step.or(err)}
 			default:
 				return out, fmt.Errorf("%s %s: %w", step.kind, step.name, err)
@@ -276,7 +325,7 @@ func (w *worker[S, E]) append(ctx context.Context, at reaction, events []annals.
 		return err
 	}
 	all := append(append(events, notes...), note)
-	conds := []annals.Condition{annals.NoneSince(0, annals.ByID(note.ID).WithSystem())}
+	conds := []annals.Condition{annals.NoneSince(0, w.settled(at))}
 	if track != annals.NoPosition {
 		conds = append(conds, annals.TrackingAt(source(w.manager.Name), track))
 	}
@@ -288,7 +337,7 @@ func (w *worker[S, E]) append(ctx context.Context, at reaction, events []annals.
 func (w *worker[S, E]) park(ctx context.Context, at reaction, event annals.ID, tries int, cause error, track annals.Position) error {
 	d := parked{reaction: at, Tries: tries}
 	if cause != nil {
-		d.Err = cause.Error()
+		d.Err = textOf(cause)
 		if !hopeless(cause) && tries < w.options.TriesMax {
 			d.Next = time.Now().Add(w.pause(tries)).UTC().Round(0)
 		}
@@ -299,7 +348,7 @@ func (w *worker[S, E]) park(ctx context.Context, at reaction, event annals.ID, t
 	if err != nil {
 		return err
 	}
-	conds := []annals.Condition{annals.NoneSince(0, annals.ByID(w.reactedID(at)).WithSystem())}
+	conds := []annals.Condition{annals.NoneSince(0, w.settled(at))}
 	if track != annals.NoPosition {
 		conds = append(conds, annals.TrackingAt(source(w.manager.Name), track))
 	}
@@ -314,7 +363,7 @@ func (w *worker[S, E]) park(ctx context.Context, at reaction, event annals.ID, t
 func (w *worker[S, E]) pause(tries int) time.Duration {
 	pause := w.options.Backoff
 	for range tries - 1 {
-		if pause *= 2; pause >= w.options.BackoffMax {
+		if pause *= 2; pause >= w.options.BackoffMax || pause <= 0 {
 			return w.options.BackoffMax
 		}
 	}

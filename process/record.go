@@ -26,12 +26,16 @@ const (
 	typeCompleted = "$completed"       // an instance
 )
 
-// reaction is an event and the key that it is handled for. A part is the place among those of an event that is split.
+// reaction is an event and the key that it is handled for. A part is the place among those of an event that is split, or
+// wholeEvent.
 type reaction struct {
 	Key      string          `json:"key"`
 	Position annals.Position `json:"position"`
 	Part     int             `json:"part,omitempty"`
 }
+
+// wholeEvent is the part of an event that could not be decoded.
+const wholeEvent = -1
 
 // reacted is the data of typeReacted.
 type reacted struct {
@@ -93,6 +97,7 @@ type byKey struct {
 type table struct {
 	timers map[timerName]*Timer
 	parked map[string][]Parked // by key, in the order of their positions
+	at     annals.Position     // everything up to here is folded in
 }
 
 type timerName struct{ key, name string }
@@ -103,6 +108,10 @@ func newTable() *table {
 
 // apply folds one event of the stream in.
 func (t *table) apply(r annals.Recorded) error {
+	if r.Position <= t.at {
+		return nil
+	}
+	t.at = r.Position
 	switch r.Type {
 	case typeTimerSet:
 		d, err := dataOf[timerSet](r)
@@ -162,6 +171,9 @@ func (t *table) find(at reaction) (int, bool) {
 func (t *table) park(p Parked) {
 	i, known := t.find(reaction{p.Key, p.Position, p.part})
 	if known {
+		if t.parked[p.Key][i].Tries > p.Tries { // a note that comes back when a later try has failed already
+			return
+		}
 		p.Since = t.parked[p.Key][i].Since
 		t.parked[p.Key][i] = p
 		return

@@ -1,10 +1,12 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,14 +113,14 @@ func (w *worker[S, E]) move(ctx context.Context, to annals.Position) error {
 	return nil
 }
 
-// look asks the store how far the process has come, others that run it included.
+// look asks the store how far the process has come, others that run it included, and what they parked.
 func (w *worker[S, E]) look(ctx context.Context) error {
 	at, err := annals.Tracked(ctx, w.log.Store(), source(w.manager.Name))
 	if err != nil {
 		return fmt.Errorf("process: %s: where is it? %w", w.manager.Name, err)
 	}
 	w.tracked = max(w.tracked, at)
-	return nil
+	return w.fold(ctx, w.table, annals.NoPosition)
 }
 
 // nextDue is when a timer or a try is due next; zero if nothing is.
@@ -132,7 +134,9 @@ func (w *worker[S, E]) nextDue() (due time.Time) {
 		}
 	}
 	for _, t := range w.table.timers {
-		sooner(t.At)
+		if sooner(t.At); t.At.IsZero() {
+			sooner(time.Unix(0, 0))
+		}
 	}
 	for _, list := range w.table.parked {
 		sooner(list[0].due())
@@ -142,11 +146,15 @@ func (w *worker[S, E]) nextDue() (due time.Time) {
 
 // doDue fires timers and tries what is parked, as far as that is due. What it does comes back through the subscription too.
 func (w *worker[S, E]) doDue(ctx context.Context, now time.Time) error {
-	for name, t := range w.table.timers {
-		if t.At.After(now) {
-			continue
+	var overdue []*Timer
+	for _, t := range w.table.timers {
+		if !t.At.After(now) {
+			overdue = append(overdue, t)
 		}
-		delete(w.table.timers, name)
+	}
+	slices.SortFunc(overdue, func(a, b *Timer) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.set, b.set)) })
+	for _, t := range overdue {
+		delete(w.table.timers, timerName{t.Key, t.Name})
 		if err := w.fire(ctx, t); err != nil {
 			return err
 		}
@@ -178,10 +186,10 @@ func (w *worker[S, E]) fire(ctx context.Context, t *Timer) error {
 		return err
 	}
 	_, err = w.system.Append(ctx, []annals.Event{event, note}, unchanged)
-	if errors.Is(err, annals.ErrInvalid) || errors.Is(err, annals.ErrTooLarge) || errors.Is(err, annals.ErrStreamTombstoned) {
+	if refused(err) {
 		// The event will never be taken. The timer must not stand in the way of others for ever.
 		w.options.Logger.ErrorContext(ctx, "the event of a timer is refused", slog.String("process", w.manager.Name), slog.String("key", t.Key), slog.String("timer", t.Name), slog.Any("error", err))
-		done.Err = err.Error()
+		done.Err = textOf(err)
 		if note, err = w.note(typeFired, note.ID, done, tag, w.instanceTag(t.Key)); err != nil {
 			return err
 		}
