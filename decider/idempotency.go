@@ -2,13 +2,13 @@ package decider
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/internal/derive"
 )
 
 // key is an idempotency key in use: the ids that the events of a run under it have, and what was asked. The scope, the
@@ -27,7 +27,7 @@ func (r *run[S, E]) keyOf(ctx context.Context) (*key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decider: %s: fingerprint for the idempotency key: %w", r.name, err)
 	}
-	return &key{first: idOf("annals idempotency key", annals.PrincipalFrom(ctx).ID, r.name, *r.key), fingerprint: fingerprint}, nil
+	return &key{first: derive.ID("annals idempotency key", annals.PrincipalFrom(ctx).ID, r.name, *r.key), fingerprint: fingerprint}, nil
 }
 
 // id is that of the run's event with this index. It follows from the first, so that a run is recognised from its
@@ -36,7 +36,7 @@ func (k *key) id(i int) annals.ID {
 	if i == 0 {
 		return k.first
 	}
-	return idOf(string(k.first[:]), string(binary.BigEndian.AppendUint64(nil, uint64(i))))
+	return derive.ID(string(k.first[:]), string(binary.BigEndian.AppendUint64(nil, uint64(i))))
 }
 
 // mark gives events that are about to be appended the ids of the run, and the first its fingerprint.
@@ -125,22 +125,4 @@ func (r *run[S, E]) again(ctx context.Context, k *key, first annals.Position) (R
 	}
 	res.State, err = r.evolve(bound, l, res.Events, raw)
 	return res, err
-}
-
-// idOf is a UUID of version 8, made of a hash.
-func idOf(parts ...string) annals.ID {
-	sum := digest(parts...)
-	id := annals.ID(sum[:16])
-	id[6] = id[6]&0x0f | 0x80
-	id[8] = id[8]&0x3f | 0x80
-	return id
-}
-
-// digest hashes the parts with their lengths, so that no two lists of parts read alike.
-func digest(parts ...string) [sha256.Size]byte {
-	var b []byte
-	for _, p := range parts {
-		b = append(binary.BigEndian.AppendUint64(b, uint64(len(p))), p...)
-	}
-	return sha256.Sum256(b)
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/internal/derive"
 )
 
 // Gateway is the way to another system: a payment provider, a mail server, a rate of exchange. What it answered is recorded in
@@ -55,7 +56,7 @@ func (g *Gateway[Req, Resp]) Ask(ctx context.Context, store annals.Store, id str
 	if err != nil {
 		return none, fmt.Errorf("process: gateway %s: encode request: %w", g.Name, err)
 	}
-	eventID, request := idOf("annals gateway", g.Name, id), []byte(hash(string(request)))
+	eventID, request := derive.ID("annals gateway", g.Name, id), []byte(hash(string(request)))
 	resp, found, err := g.recorded(ctx, store, eventID, string(request))
 	if found || err != nil {
 		return resp, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/internal/derive"
 )
 
 // handle reacts to an event, for each of its keys. What is done, and that it is, is stored in one append for each.
@@ -193,12 +194,12 @@ func (w *worker[S, E]) isDone(ctx context.Context, at reaction) (bool, error) {
 
 // reactedID is that of the note that a reaction was done: there is one at most.
 func (p *Process[S, E]) reactedID(at reaction) annals.ID {
-	return idOf("annals reacted", p.manager.Name, at.Key, strconv.FormatUint(uint64(at.Position), 10), strconv.Itoa(at.Part))
+	return derive.ID("annals reacted", p.manager.Name, at.Key, strconv.FormatUint(uint64(at.Position), 10), strconv.Itoa(at.Part))
 }
 
 // skippedID is that of the note that a reaction is given up.
 func (p *Process[S, E]) skippedID(at reaction) annals.ID {
-	return idOf("annals skipped", p.reactedID(at).String())
+	return derive.ID("annals skipped", p.reactedID(at).String())
 }
 
 // settled are the notes that say that a reaction was done, or given up.
@@ -257,13 +258,13 @@ func (w *worker[S, E]) effects(ctx context.Context, e annals.Entry[E], at reacti
 			}
 			out.notes = append(out.notes, note)
 		case kindCancel:
-			note, err := w.note(typeCancelled, idOf(id), timerEnded{Key: at.Key, Timer: step.name}, w.timerTag(at.Key, step.name), w.instanceTag(at.Key))
+			note, err := w.note(typeCancelled, derive.ID(id), timerEnded{Key: at.Key, Timer: step.name}, w.timerTag(at.Key, step.name), w.instanceTag(at.Key))
 			if err != nil {
 				return out, err
 			}
 			out.notes = append(out.notes, note)
 		case kindComplete:
-			note, err := w.note(typeCompleted, idOf(id), byKey{at.Key}, w.instanceTag(at.Key))
+			note, err := w.note(typeCompleted, derive.ID(id), byKey{at.Key}, w.instanceTag(at.Key))
 			if err != nil {
 				return out, err
 			}
@@ -286,7 +287,7 @@ func (w *worker[S, E]) effects(ctx context.Context, e annals.Entry[E], at reacti
 			return out, err
 		}
 		for k := range raw {
-			raw[k].ID = idOf(id, strconv.Itoa(k))
+			raw[k].ID = derive.ID(id, strconv.Itoa(k))
 		}
 		out.events, out.done = append(out.events, raw...), append(out.done, d)
 	}
@@ -315,7 +316,7 @@ func (w *worker[S, E]) schedule(ctx context.Context, id, key string, step *effec
 	d := timerSet{Key: key, Timer: step.name, At: step.at.UTC().Round(0), Event: storedEvent{
 		Type: e.Type, Stream: e.Stream, Version: e.Version, Tags: e.Tags, ContentType: e.ContentType, Data: e.Data, Metadata: e.Metadata,
 	}}
-	return w.note(typeTimerSet, idOf(id), d, w.timerTag(key, step.name), w.instanceTag(key))
+	return w.note(typeTimerSet, derive.ID(id), d, w.timerTag(key, step.name), w.instanceTag(key))
 }
 
 // append stores what a reaction has come to. If another run did so before, this one was for nothing, and did nothing twice.
@@ -344,7 +345,7 @@ func (w *worker[S, E]) park(ctx context.Context, at reaction, event annals.ID, t
 		w.options.Logger.WarnContext(ctx, "an event is parked", slog.String("process", w.manager.Name), slog.String("key", at.Key),
 			slog.Uint64("position", uint64(at.Position)), slog.Int("tries", tries), slog.Any("error", cause))
 	}
-	note, err := w.note(typeParked, idOf("annals parked", w.reactedID(at).String(), strconv.Itoa(tries), event.String()), d, w.instanceTag(at.Key))
+	note, err := w.note(typeParked, derive.ID("annals parked", w.reactedID(at).String(), strconv.Itoa(tries), event.String()), d, w.instanceTag(at.Key))
 	if err != nil {
 		return err
 	}

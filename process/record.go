@@ -2,8 +2,6 @@ package process
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/internal/derive"
 )
 
 // Types of the system events in the stream of a process.
@@ -220,24 +219,6 @@ func (p *Process[S, E]) timerTag(key, timer string) string {
 }
 
 func hash(parts ...string) string {
-	sum := digest(parts...)
+	sum := derive.Digest(parts...)
 	return hex.EncodeToString(sum[:16])
-}
-
-// idOf is a UUID of version 8, made of a hash: the same each time.
-func idOf(parts ...string) annals.ID {
-	sum := digest(parts...)
-	id := annals.ID(sum[:16])
-	id[6] = id[6]&0x0f | 0x80
-	id[8] = id[8]&0x3f | 0x80
-	return id
-}
-
-// digest hashes the parts with their lengths, so that no two lists of parts read alike.
-func digest(parts ...string) [sha256.Size]byte {
-	var b []byte
-	for _, p := range parts {
-		b = append(binary.BigEndian.AppendUint64(b, uint64(len(p))), p...)
-	}
-	return sha256.Sum256(b)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
+	"github.com/annalsdb/annals/internal/derive"
 )
 
 // moveEvery is how many positions may pass without an effect before the process notes that it has come so far.
@@ -178,10 +179,10 @@ func (w *worker[S, E]) fire(ctx context.Context, t *Timer) error {
 	unchanged := annals.NoneSince(t.set, annals.Tags(tag).Or(annals.Tags(w.instanceTag(t.Key)).Types(typeCompleted)).WithSystem())
 	d := t.data.Event
 	event := annals.Event{
-		ID: idOf("annals timer fired", string(t.id[:])), Type: d.Type, Stream: d.Stream, Version: d.Version, Tags: d.Tags,
+		ID: derive.ID("annals timer fired", string(t.id[:])), Type: d.Type, Stream: d.Stream, Version: d.Version, Tags: d.Tags,
 		ContentType: d.ContentType, Data: d.Data, Metadata: d.Metadata,
 	}
-	note, err := w.note(typeFired, idOf("annals timer note", string(t.id[:])), done, tag, w.instanceTag(t.Key))
+	note, err := w.note(typeFired, derive.ID("annals timer note", string(t.id[:])), done, tag, w.instanceTag(t.Key))
 	if err != nil {
 		return err
 	}
