@@ -79,7 +79,12 @@ func (s *Schema[E]) makeDigest() string {
 		parts = append(parts, fmt.Sprintf("%q %d %q", et.Name, et.Version, et.Old))
 	}
 	for name, rt := range s.retired {
-		parts = append(parts, fmt.Sprintf("split %q %d", name, len(rt.splits)))
+		var into []string
+		for t := range rt.into {
+			into = append(into, s.byType[t].name)
+		}
+		slices.Sort(into)
+		parts = append(parts, fmt.Sprintf("split %q %d %q", name, len(rt.splits), into))
 	}
 	for name := range s.dropped {
 		parts = append(parts, fmt.Sprintf("dropped %q", name))

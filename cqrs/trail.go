@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -104,9 +105,29 @@ func (t *Trail) store(ctx context.Context, r AuditRecord) (err error) {
 		g.Reason = r.Err.Error()
 	}
 	if g.Shown, err = t.show(r); err != nil {
-		// Who did what is kept all the same.
-		t.options.Logger.ErrorContext(ctx, "what a command said is missing in the audit trail", slog.String("name", r.Name), slog.Any("error", err))
+		t.lacks(ctx, r, err)
 	}
+	err = t.append(ctx, g)
+	if errors.Is(err, annals.ErrTooLarge) { // who did what is kept all the same
+		t.lacks(ctx, r, err)
+		g.Shown = nil
+		if len(g.Reason) > reasonMax {
+			g.Reason = strings.ToValidUTF8(g.Reason[:reasonMax], "") + "…"
+		}
+		err = t.append(ctx, g)
+	}
+	return err
+}
+
+// reasonMax is how much of a reason is kept of a record that is too large, in bytes.
+const reasonMax = 1000
+
+// lacks reports that a record does not say all that it should.
+func (t *Trail) lacks(ctx context.Context, r AuditRecord, err error) {
+	t.options.Logger.ErrorContext(ctx, "what a command said is missing in the audit trail", slog.String("name", r.Name), slog.Any("error", err))
+}
+
+func (t *Trail) append(ctx context.Context, g Given) error {
 	data, err := json.Marshal(g)
 	if err != nil {
 		return fmt.Errorf("cqrs: audit trail: %w", err)

@@ -124,6 +124,7 @@ func TestWhatCannotBeShownLeavesTheRestOfTheRecord(t *testing.T) {
 	for _, show := range []func(cqrs.AuditRecord) any{
 		func(cqrs.AuditRecord) any { panic("no idea") },
 		func(cqrs.AuditRecord) any { return func() {} },
+		func(cqrs.AuditRecord) any { return strings.Repeat("x", 17<<20) },
 	} {
 		var out bytes.Buffer
 		log := annals.NewLog[any](memory.New(), schema)

@@ -53,7 +53,7 @@ func keeperOf[S State[S, E], E any](ctx context.Context, log *annals.Log[E], l *
 	}
 	t := reflect.TypeFor[S]()
 	k := &keeper[S, E]{log: log, policy: policy, latest: o.AsOf == annals.NoPosition, upTo: o.AsOf}
-	initial, err := json.Marshal(l.State) // two states with one boundary may have different ids
+	initial, err := marshal(l.State) // two states with one boundary may have different ids
 	if err != nil {
 		k.report(ctx, fmt.Errorf("the state before any event: %w", err))
 		return nil, nil
@@ -63,13 +63,27 @@ func keeperOf[S State[S, E], E any](ctx context.Context, log *annals.Log[E], l *
 		return nil, err
 	}
 	name := t.PkgPath() + "." + t.Name()
-	k.key = stateName[S]() + "-" + log.Schema().Fingerprint("snapshot", name, l.Boundary.String(), string(initial))
+	k.key = shortened(stateName[S]()) + "-" + log.Schema().Fingerprint("snapshot", name, l.Boundary.String(), string(initial))
 	k.fingerprint = strconv.Itoa(version) + " " + log.Schema().Digest()
 	return k, nil
 }
 
 // unsnapshotted keeps what is known of the types of states that are not [Snapshotted].
 var unsnapshotted sync.Map // of reflect.Type to *DeclarationError
+
+// shortened leaves room for the hash in a key, whatever a type is called.
+func shortened(name string) string { return name[:min(len(name), 100)] }
+
+// marshal and unmarshal are json's, for which a panic of the state's own methods is an error.
+func marshal[S any](state S) (b []byte, err error) {
+	panicked := guard(stateName[S](), ".MarshalJSON", 0, func() { b, err = json.Marshal(state) })
+	return b, errors.Join(err, panicked)
+}
+
+func unmarshal(b []byte, state any) (err error) {
+	panicked := guard(fmt.Sprintf("%T", state), ".UnmarshalJSON", 0, func() { err = json.Unmarshal(b, state) })
+	return errors.Join(err, panicked)
+}
 
 // nearlySnapshotted refuses a state whose method would be skipped in silence.
 func nearlySnapshotted[S any]() error {
@@ -112,7 +126,7 @@ func (k *keeper[S, E]) resume(ctx context.Context, l *Loaded[S], opts []annals.R
 	}
 	from := *l
 	var state S // not over the initial one: what JSON leaves out would stay as that has it
-	if err := json.Unmarshal(s.Data, &state); err != nil {
+	if err := unmarshal(s.Data, &state); err != nil {
 		k.report(ctx, fmt.Errorf("decode: %w", err))
 		return false, nil
 	}
@@ -186,12 +200,12 @@ func (k *keeper[S, E]) save(ctx context.Context, l *Loaded[S]) error {
 	if hidden, err := hides(ctx, k.log.Store(), l.Boundary); hidden || err != nil {
 		return err
 	}
-	data, err := json.Marshal(l.State)
+	data, err := marshal(l.State)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
 	back := reflect.New(reflect.TypeFor[S]())
-	if err := json.Unmarshal(data, back.Interface()); err != nil {
+	if err := unmarshal(data, back.Interface()); err != nil {
 		return fmt.Errorf("decode what was encoded: %w", err)
 	}
 	if !reflect.DeepEqual(back.Elem().Interface(), any(l.State)) {

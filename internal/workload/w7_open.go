@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -91,7 +92,7 @@ func (b *bench) openKilled(ctx context.Context, l *loaded, isCold bool) (s Sampl
 		return Sample{}, err
 	}
 	return b.inFreshDir(l.target.Name()+"-killed", func(dir string) (s Sample, err error) {
-		if err := copyFiles(dir, l.dir); err != nil {
+		if err := copyMoment(dir, l.dir); err != nil {
 			return Sample{}, err
 		}
 		left := &loaded{target: l.target, dir: dir, events: l.events}
@@ -145,6 +146,51 @@ func (l *loaded) files() (n int) {
 		return nil
 	})
 	return n
+}
+
+// copyMoment copies a directory as it was at one moment: what the store does in the background, such as sealing a file, must not
+// come in between.
+func copyMoment(to, from string) error {
+	for {
+		before, err := listing(from)
+		if err != nil {
+			return err
+		}
+		copied := copyFiles(to, from)
+		after, err := listing(from)
+		if err != nil {
+			return err
+		}
+		if maps.Equal(before, after) {
+			return copied
+		}
+		if err := clearDir(to); err != nil {
+			return err
+		}
+	}
+}
+
+// version tells one state of a file from another.
+type version struct {
+	bytes, changed int64
+}
+
+// listing is the files of a directory, by their paths.
+func listing(dir string) (map[string]version, error) {
+	all := map[string]version{}
+	err := eachFile(dir, func(path string, info fs.FileInfo) error {
+		all[path] = version{info.Size(), info.ModTime().UnixNano()}
+		return nil
+	})
+	return all, err
+}
+
+func clearDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
+	return err
 }
 
 // copyFiles makes a durable copy of a directory.
