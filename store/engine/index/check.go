@@ -1,11 +1,13 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/bits"
 	"slices"
+	"sync"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/store/engine/index/run"
@@ -32,8 +34,40 @@ func (e *DamageError) Error() string {
 
 func (e *DamageError) Unwrap() error { return e.Reason }
 
+// noted are parts that were found to be damaged while they were used. They may have been made anew since, and are listed by the
+// next Check all the same: somebody should know that files decay.
+type noted struct {
+	mu   sync.Mutex
+	list []*DamageError
+}
+
+// notedMax bounds how many are remembered.
+const notedMax = 1000
+
+func (n *noted) add(e *DamageError) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.list) < notedMax {
+		n.list = append(n.list, e)
+	}
+}
+
+// with adds those that are not among the parts that were found, and forgets them.
+func (n *noted) with(found []*DamageError) []*DamageError {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, e := range n.list {
+		if !slices.ContainsFunc(found, func(f *DamageError) bool { return f.First == e.First && f.Last == e.Last }) {
+			found = append(found, e)
+		}
+	}
+	n.list = nil
+	slices.SortFunc(found, func(a, b *DamageError) int { return cmp.Compare(a.First, b.First) })
+	return found
+}
+
 // Check reads all of the index, up to the head, and compares it with the events of the log. Each part that differs is listed, and is
-// made anew. Events that the log has lost are not compared, nor is the part that they lie in. The error is that of ctx, or of
+// made anew; so is each that was found to be damaged since the last Check. Events that the log has lost are not compared, nor is the part that they lie in. The error is that of ctx, or of
 // reading the log.
 //
 // Of each part and of the events in it a sum is made over all pairs of a term and a position, and over the revisions of numbered
@@ -67,7 +101,7 @@ func (x *Index) Check(ctx context.Context, events Events) ([]*DamageError, error
 			found = append(found, &DamageError{First: e.first, Last: last, Reason: reason})
 		}
 	}
-	return found, nil
+	return x.noted.with(found), nil
 }
 
 var (

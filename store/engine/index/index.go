@@ -30,6 +30,7 @@ type Index struct {
 	changed chan struct{}           // closed when head grows; nil if nobody waits
 
 	builder builder
+	noted   noted
 }
 
 // set is the pieces at one time, which together have every position up to the head once. It does not change, but for the

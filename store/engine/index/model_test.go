@@ -670,6 +670,7 @@ func TestManyAskWhileTheIndexGrows(t *testing.T) {
 		asking.Wait()
 		r.x.Settle()
 		r.answers()
+		r.verify() // tells of what was damaged and made anew, if anybody met it
 		if found := r.verify(); len(found) > 0 {
 			t.Error(found)
 		}

@@ -58,6 +58,7 @@ func (p *piece) broken(err error) {
 		return
 	}
 	p.x.config.Logger.Warn("a part of the index is damaged; it is made anew from the log", "file", p.name, "first", p.first, "last", p.last, "error", err)
+	p.x.noted.add(&DamageError{File: p.name, First: p.first, Last: p.last, Reason: err})
 	p.x.builder.kick(&p.x.builder.mend)
 }
 
