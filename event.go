@@ -106,13 +106,33 @@ func (e Event) Canonical() Event {
 
 // Clone is a copy of e that shares no memory with it.
 func (e Event) Clone() Event {
-	e.Type, e.Stream, e.ContentType = strings.Clone(e.Type), strings.Clone(e.Stream), strings.Clone(e.ContentType)
+	n := len(e.Type) + len(e.Stream) + len(e.ContentType)
+	for _, t := range e.Tags {
+		n += len(t)
+	}
+	var all strings.Builder // one piece of memory for all texts
+	all.Grow(n)
+	keep := func(s string) string {
+		from := all.Len()
+		all.WriteString(s)
+		return all.String()[from:]
+	}
+	e.Type, e.Stream, e.ContentType = keep(e.Type), keep(e.Stream), keep(e.ContentType)
 	e.Tags = slices.Clone(e.Tags)
 	for i, t := range e.Tags {
-		e.Tags[i] = strings.Clone(t)
+		e.Tags[i] = keep(t)
 	}
-	e.Data, e.Metadata = slices.Clone(e.Data), slices.Clone(e.Metadata)
+	e.Data, e.Metadata = cloned(e.Data, e.Metadata)
 	return e
+}
+
+// cloned are copies of both, in one piece of memory.
+func cloned(a, b []byte) (x, y []byte) {
+	if len(a) == 0 || len(b) == 0 {
+		return slices.Clone(a), slices.Clone(b)
+	}
+	both := slices.Concat(a, b)
+	return both[:len(a):len(a)], both[len(a):]
 }
 
 // Recorded is an event that a store has accepted. It never changes; whoever is given one must not write to its

@@ -65,39 +65,47 @@ func (l *Log[E]) Read(ctx context.Context, q Query, opts ...ReadOption) iter.Seq
 			yield(Entry[E]{}, err)
 			return
 		}
-		limit, backwards := 0, false
+		r := reading[E]{log: l, bound: bound, yield: yield}
 		if l.schema.LeavesOut() {
 			o := NewReadOptions(opts...)
-			if limit, backwards = o.Limit, o.Backwards; limit > 0 { // what is left out does not count
+			if r.limit, r.backwards = o.Limit, o.Backwards; r.limit > 0 { // what is left out does not count
 				opts = append(slices.Clone(opts), func(o *ReadOptions) { o.Limit, o.limited = 0, false })
 			}
 		}
-		var et *eventType
-		for r, err := range l.store.Read(ctx, bound, opts...) {
-			if err != nil {
-				yield(Entry[E]{}, err)
-				return
-			}
-			if et == nil || r.Type != et.name { // a stream's events come in runs
-				et = l.schema.byName[r.Type]
-			}
-			var some, more bool
-			if et != nil {
-				v, err := l.schema.value(et, &r)
-				some, more = true, yield(Entry[E]{Recorded: r, Value: v, Parts: 1}, err) && err == nil
-			} else {
-				some, more = l.readOther(r, bound, backwards, yield)
-			}
-			if !more {
-				return
-			}
-			if some {
-				if limit--; limit == 0 {
-					return
-				}
-			}
-		}
+		l.store.Read(ctx, bound, opts...)(r.next)
 	}
+}
+
+// reading is one [Log.Read] under way.
+type reading[E any] struct {
+	log       *Log[E]
+	bound     Query
+	yield     func(Entry[E], error) bool
+	limit     int // how many events are still to be yielded, if it was more than 0
+	backwards bool
+	last      *eventType // of the event before: a stream's events come in runs
+}
+
+// next yields what a stored event means. It tells whether to go on.
+func (r *reading[E]) next(e Recorded, err error) bool {
+	if err != nil {
+		r.yield(Entry[E]{}, err)
+		return false
+	}
+	if r.last == nil || e.Type != r.last.name {
+		r.last = r.log.schema.byName[e.Type]
+	}
+	some, more := true, false
+	if r.last != nil {
+		v, err := r.log.schema.value(r.last, &e)
+		more = r.yield(Entry[E]{Recorded: e, Value: v, Parts: 1}, err) && err == nil
+	} else {
+		some, more = r.log.readOther(e, r.bound, r.backwards, r.yield)
+	}
+	if some {
+		r.limit--
+	}
+	return more && (!some || r.limit != 0)
 }
 
 // readOther yields what an event means that is of none of the schema's types. It tells whether that is anything, and whether
@@ -175,17 +183,26 @@ func (s *Schema[E]) Bind(q Query) (Query, error) {
 	if q.IsZero() {
 		return Query{}, invalid("query", zeroQuery)
 	}
-	bound := Query{items: make([]Item, len(q.items)), system: q.system, problem: q.problem}
-	copy(bound.items, q.items)
-	for i := range bound.items {
-		if err := s.bindItem(&bound.items[i]); err != nil {
+	bound := q
+	for i := range q.items {
+		it := q.items[i]
+		changed, err := s.bindItem(&it)
+		if err != nil {
 			return Query{}, err
 		}
+		if !changed {
+			continue
+		}
+		if &bound.items[0] == &q.items[0] {
+			bound.items = slices.Clone(q.items)
+		}
+		bound.items[i] = it
 	}
 	return bound, nil
 }
 
-func (s *Schema[E]) bindItem(it *Item) error {
+// bindItem tells whether the item had to be changed.
+func (s *Schema[E]) bindItem(it *Item) (changed bool, err error) {
 	var tags []string
 	for i, t := range it.Tags {
 		name, value, ok := strings.Cut(t, ":")
@@ -193,9 +210,9 @@ func (s *Schema[E]) bindItem(it *Item) error {
 		switch {
 		case isSystemName(t):
 		case !ok || !declared:
-			return invalid("query", fmt.Sprintf("the tag %q: no event type declares `annals:%q`", t, name))
+			return false, invalid("query", fmt.Sprintf("the tag %q: no event type declares `annals:%q`", t, name))
 		case value == "":
-			return invalid("query", fmt.Sprintf("the tag %q has no value", t))
+			return false, invalid("query", fmt.Sprintf("the tag %q has no value", t))
 		case use.hash:
 			if tags == nil {
 				tags = slices.Clone(it.Tags)
@@ -209,18 +226,21 @@ func (s *Schema[E]) bindItem(it *Item) error {
 	if it.Stream != "" && !isSystemName(it.Stream) {
 		name, value, _ := strings.Cut(it.Stream, "-")
 		if !s.tags[name].stream {
-			return undeclaredStream("stream", it.Stream, name)
+			return false, undeclaredStream("stream", it.Stream, name)
 		}
 		if value == "" {
-			return invalid("query", fmt.Sprintf("the stream %q has no id", it.Stream))
+			return false, invalid("query", fmt.Sprintf("the stream %q has no id", it.Stream))
 		}
 	}
 	if it.Category != "" && !isSystemName(it.Category) {
 		if !s.tags[it.Category].stream {
-			return undeclaredStream("category", it.Category, it.Category)
+			return false, undeclaredStream("category", it.Category, it.Category)
 		}
 	}
-	return s.bindTypes(it)
+	if len(it.Types) == 0 {
+		return tags != nil, nil
+	}
+	return true, s.bindTypes(it)
 }
 
 func undeclaredStream(kind, name, category string) error {
@@ -228,9 +248,6 @@ func undeclaredStream(kind, name, category string) error {
 }
 
 func (s *Schema[E]) bindTypes(it *Item) error {
-	if len(it.Types) == 0 {
-		return nil
-	}
 	var names []string
 	for _, t := range it.Types {
 		et := s.byName[t]
@@ -255,7 +272,7 @@ func (s *Schema[E]) BindConditions(conds ...Condition) ([]Condition, error) {
 	bound := make([]Condition, len(conds))
 	for i, c := range conds {
 		if c.stream != "" {
-			if err := s.bindItem(&Item{Stream: c.stream}); err != nil {
+			if _, err := s.bindItem(&Item{Stream: c.stream}); err != nil {
 				return nil, fmt.Errorf("condition %d: %w", i, err)
 			}
 		}

@@ -37,6 +37,13 @@ const NoPosition = Position(math.MaxUint64)
 
 // NewReadOptions applies opts to the defaults.
 func NewReadOptions(opts ...ReadOption) ReadOptions {
+	if len(opts) == 0 { // then they need no place that outlives the call
+		return ReadOptions{AsOf: NoPosition}
+	}
+	return applied(opts)
+}
+
+func applied(opts []ReadOption) ReadOptions {
 	o := ReadOptions{AsOf: NoPosition}
 	for _, f := range opts {
 		f(&o)

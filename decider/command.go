@@ -46,23 +46,24 @@ func Execute[C Command[S, E], S State[S, E], E any](ctx context.Context, log *an
 	if err != nil {
 		return Result[S, E]{}, err
 	}
-	t := reflect.TypeOf(cmd)
+	command := Command[S, E](cmd)
+	t := reflect.TypeOf(command)
 	if t == nil {
 		return Result[S, E]{}, &annals.InvalidError{What: "command", Problem: "nil"}
 	}
 	if err := checkMethods[S](t, log.RequiresAuthorize()); err != nil {
 		return Result[S, E]{}, err
 	}
-	r := run[S, E]{log: log, options: o, name: typeName(t), initial: cmd.Initial, decide: cmd.Decide}
+	r := run[S, E]{log: log, options: o, name: typeName(t), command: command}
 	if o.key != nil {
 		r.fingerprint = fingerprintOf(&r, cmd)
 	}
-	if v, ok := any(cmd).(validator); ok {
+	if v, ok := command.(validator); ok {
 		if err := r.validate(v); err != nil {
 			return Result[S, E]{}, err
 		}
 	}
-	if a, ok := any(cmd).(authorizer[S]); ok {
+	if a, ok := command.(authorizer[S]); ok {
 		principal := annals.PrincipalFrom(ctx)
 		r.authorize = func(s S) error { return a.Authorize(principal, s) }
 	}
@@ -78,7 +79,7 @@ func fingerprintOf[C any, S State[S, E], E any](r *run[S, E], cmd C) func() (str
 		if err != nil {
 			return "", err
 		}
-		l, err := begin(r.initial) // what JSON leaves out, or commands of one name in two packages, must not look alike
+		l, err := begin[S, E](r.command) // what JSON leaves out, or commands of one name in two packages, must not look alike
 		return r.log.Schema().Fingerprint(r.name, string(b), l.Boundary.String()), err
 	}
 }
@@ -101,7 +102,7 @@ func Update[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initi
 	if err != nil {
 		return Result[S, E]{}, err
 	}
-	r := run[S, E]{log: log, options: o, name: stateName[S](), initial: func() S { return initial }, decide: decide}
+	r := run[S, E]{log: log, options: o, name: stateName[S](), command: update[S, E]{initial, decide}}
 	r.fingerprint = func() (string, error) {
 		boundary, err := boundaryOf(initial, 0)
 		return log.Schema().Fingerprint(r.name, boundary.String()), err
@@ -110,3 +111,12 @@ func Update[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initi
 	m.Fingerprint = "" // that of a cause, whose metadata was passed on
 	return r.execute(annals.WithMetadata(ctx, m))
 }
+
+// update makes a command of what [Update] was given.
+type update[S, E any] struct {
+	initial S
+	decide  func(S) ([]E, error)
+}
+
+func (u update[S, E]) Initial() S              { return u.initial }
+func (u update[S, E]) Decide(s S) ([]E, error) { return u.decide(s) }

@@ -86,7 +86,7 @@ func (r *run[S, E]) find(ctx context.Context, k *key) (res Result[S, E], found b
 // again makes the first run's answer anew: the state that it decided on, and its events. Whether the principal may ask
 // is decided again too, for permissions change.
 func (r *run[S, E]) again(ctx context.Context, k *key, first annals.Position) (Result[S, E], error) {
-	l, err := load(ctx, r.log, r.initial, annals.AsOf(first-1))
+	l, err := load(ctx, r.log, r.command, annals.AsOf(first-1))
 	if err != nil {
 		return Result[S, E]{}, err
 	}

@@ -51,6 +51,13 @@ func DryRun() Option { return func(o *options) { o.dryRun = true } }
 func Retry(tries int) Option { return func(o *options) { o.tries = tries } }
 
 func newOptions(opts []Option) (options, error) {
+	if len(opts) == 0 { // then they need no place that outlives the call
+		return options{tries: triesDefault}, nil
+	}
+	return applied(opts)
+}
+
+func applied(opts []Option) (options, error) {
 	o := options{tries: triesDefault}
 	for _, f := range opts {
 		f(&o)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
-	"slices"
 
 	"github.com/annalsdb/annals"
 )
@@ -62,11 +61,14 @@ const roundsMax = 8
 // out events of the past do not fit a state and are an annals.InvalidError. An event of a type that the schema does not
 // list is an error, as the log says; a panic in Boundary or Evolve is a [PanicError].
 func Load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial S, opts ...annals.ReadOption) (Loaded[S], error) {
-	return load(ctx, log, func() S { return initial }, opts...)
+	return load(ctx, log, update[S, E]{initial: initial}, opts...)
 }
 
+// beginner makes the state before any event.
+type beginner[S any] interface{ Initial() S }
+
 // load is Load with an initial state made afresh for every time that the boundary is read.
-func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial func() S, opts ...annals.ReadOption) (Loaded[S], error) {
+func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], from beginner[S], opts ...annals.ReadOption) (Loaded[S], error) {
 	o := annals.NewReadOptions(opts...)
 	if o.After != 0 || o.Limit != 0 || o.Backwards || o.FromRevision != nil {
 		return Loaded[S]{}, &annals.InvalidError{
@@ -74,7 +76,7 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 			Problem: fmt.Sprintf("%s is folded from the first event on: After, FromRevision, Limit and Backwards do not fit", stateName[S]()),
 		}
 	}
-	l, err := begin(initial)
+	l, err := begin[S, E](from)
 	if err != nil {
 		return Loaded[S]{}, err
 	}
@@ -104,7 +106,7 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 		}
 		if resumed && !next.Covers(l.Boundary) { // what the snapshot's boundary brought in might not have been read at all
 			resumed = false
-			if l, err = begin(initial); err != nil {
+			if l, err = begin[S, E](from); err != nil {
 				return Loaded[S]{}, err
 			}
 			continue
@@ -128,7 +130,7 @@ func load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial
 		if o.AsOf != annals.NoPosition || !o.AsOfTime.IsZero() || o.AsOfRevision != nil {
 			opts = []annals.ReadOption{annals.AsOf(l.Position)} // a larger boundary may name no single stream any more
 		}
-		if l, err = begin(initial); err != nil {
+		if l, err = begin[S, E](from); err != nil {
 			return Loaded[S]{}, err
 		}
 		l.Boundary, resumed = next, false
@@ -145,9 +147,9 @@ func lastRevision(ctx context.Context, s annals.Store, stream string, p annals.P
 }
 
 // begin is the state before any event.
-func begin[S State[S, E], E any](initial func() S) (Loaded[S], error) {
+func begin[S State[S, E], E any](from beginner[S]) (Loaded[S], error) {
 	l := Loaded[S]{Revision: annals.NoRevision}
-	err := guard("Initial of ", stateName[S](), 0, func() { l.State = initial() })
+	err := guard("Initial of ", stateName[S](), 0, func() { l.State = from.Initial() })
 	if err != nil {
 		return l, err
 	}
@@ -164,43 +166,54 @@ func boundaryOf[S State[S, E], E any](s S, at annals.Position) (q annals.Query, 
 // fold reads the boundary of l into its state. One deferred call serves all events; it takes only panics of Evolve,
 // not those of a store.
 func fold[S State[S, E], E any](ctx context.Context, log *annals.Log[E], l *Loaded[S], opts []annals.ReadOption) (err error) {
-	var at annals.Position
-	evolving := false
+	f := folding[S, E]{loaded: l}
 	defer func() {
-		if !evolving {
+		if f.evolving == 0 {
 			return
 		}
 		if v := recover(); v != nil {
-			err = &PanicError{Method: stateName[S]() + ".Evolve", Position: at, Value: v, Stack: debug.Stack()}
+			err = &PanicError{Method: stateName[S]() + ".Evolve", Position: f.evolving, Value: v, Stack: debug.Stack()}
 		}
 	}()
 	if l.stream = l.about; l.stream == "" {
 		l.stream = l.Boundary.Stream()
 	}
-	for e, err := range log.Read(ctx, l.Boundary, slices.Concat(opts, []annals.ReadOption{annals.HeadInto(&l.Position)})...) {
-		if err != nil {
-			return err
-		}
-		if again, err := l.isAnchor(e.Position, e.ID); again || err != nil {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		at, evolving = e.Position, true
-		l.State = l.State.Evolve(e.Value)
-		evolving = false
-		l.Found = true
-		l.last = place{e.Position, e.ID}
-		l.folded++
-		if l.stream != "" && e.Stream == l.stream {
-			l.Revision = e.Revision
-		}
-	}
-	if l.anchor.position != 0 && !l.anchored {
+	log.Read(ctx, l.Boundary, append(opts[:len(opts):len(opts)], annals.HeadInto(&l.Position))...)(f.next)
+	if f.err == nil && l.anchor.position != 0 && !l.anchored {
 		return errForeign
 	}
-	return nil
+	return f.err
+}
+
+// folding is one fold under way.
+type folding[S State[S, E], E any] struct {
+	loaded   *Loaded[S]
+	evolving annals.Position // of the event that Evolve has now; 0 between events
+	err      error
+}
+
+// next folds in one event. It tells whether to go on.
+func (f *folding[S, E]) next(e annals.Entry[E], err error) bool {
+	l := f.loaded
+	if err != nil {
+		f.err = err
+		return false
+	}
+	again, err := l.isAnchor(e.Position, e.ID)
+	if again || err != nil {
+		f.err = err
+		return err == nil
+	}
+	f.evolving = e.Position
+	l.State = l.State.Evolve(e.Value)
+	f.evolving = 0
+	l.Found = true
+	l.last = place{e.Position, e.ID}
+	l.folded++
+	if l.stream != "" && e.Stream == l.stream {
+		l.Revision = e.Revision
+	}
+	return true
 }
 
 // isAnchor reports whether an event is the one that a snapshot ends with; it must come before all others.

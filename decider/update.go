@@ -31,9 +31,8 @@ type run[S State[S, E], E any] struct {
 	options
 	log         *annals.Log[E]
 	name        string // of the command, or of the state
-	initial     func() S
+	command     Command[S, E]
 	authorize   func(S) error // nil: everybody may
-	decide      func(S) ([]E, error)
 	fingerprint func() (string, error) // of what is asked, to tell one use of a key from another
 }
 
@@ -139,7 +138,7 @@ type decision[S, E any] struct {
 
 // prepare does what comes before the append.
 func (r *run[S, E]) prepare(ctx context.Context) (d decision[S, E], err error) {
-	if d.loaded, err = load(ctx, r.log, r.initial); err != nil {
+	if d.loaded, err = load(ctx, r.log, r.command); err != nil {
 		return d, err
 	}
 	if d.bound, err = r.log.Schema().Bind(d.loaded.Boundary); err != nil {
@@ -154,7 +153,7 @@ func (r *run[S, E]) prepare(ctx context.Context) (d decision[S, E], err error) {
 		}
 	}
 	var rejected error
-	if err = guard(r.name, ".Decide", d.loaded.Position, func() { d.events, rejected = r.decide(d.loaded.State) }); err != nil {
+	if err = guard(r.name, ".Decide", d.loaded.Position, func() { d.events, rejected = r.command.Decide(d.loaded.State) }); err != nil {
 		return d, err
 	}
 	if rejected != nil {

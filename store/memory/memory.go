@@ -276,7 +276,11 @@ func (s *Store) record(events, notes []annals.Event, now time.Time) (annals.Rece
 		return receipt, nil
 	}
 	fresh := make([]annals.Recorded, 0, len(events)+len(notes))
-	for _, e := range slices.Concat(events, notes) {
+	all := events
+	if len(notes) > 0 {
+		all = slices.Concat(events, notes)
+	}
+	for _, e := range all {
 		e = e.Clone().Canonical()
 		if e.ID.IsZero() {
 			var random [10]byte

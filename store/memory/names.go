@@ -12,20 +12,36 @@ import (
 type names struct {
 	streams, tags map[string][]annals.Position
 	ids           map[annals.ID][]annals.Position
+	slab          []annals.Position // memory for lists of one
 }
 
 func newNames() names {
 	return names{streams: map[string][]annals.Position{}, tags: map[string][]annals.Position{}, ids: map[annals.ID][]annals.Position{}}
 }
 
-func (n names) add(r annals.Recorded) {
-	n.ids[r.ID] = append(n.ids[r.ID], r.Position)
+func (n *names) add(r annals.Recorded) {
+	n.ids[r.ID] = n.with(n.ids[r.ID], r.Position)
 	if r.Stream != "" {
-		n.streams[r.Stream] = append(n.streams[r.Stream], r.Position)
+		n.streams[r.Stream] = n.with(n.streams[r.Stream], r.Position)
 	}
 	for _, t := range r.Tags {
-		n.tags[t] = append(n.tags[t], r.Position)
+		n.tags[t] = n.with(n.tags[t], r.Position)
 	}
+}
+
+// slabSize is how many lists of one, which most stay, have their memory in common.
+const slabSize = 512
+
+func (n *names) with(list []annals.Position, p annals.Position) []annals.Position {
+	if list != nil {
+		return append(list, p)
+	}
+	if len(n.slab) == 0 {
+		n.slab = make([]annals.Position, slabSize)
+	}
+	one := n.slab[:1:1]
+	one[0], n.slab = p, n.slab[1:]
+	return one
 }
 
 // places are positions in ascending order at which something may be; everywhere, if all is set.
