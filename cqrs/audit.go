@@ -13,6 +13,8 @@ type AuditRecord struct {
 	Name string
 	// Command is its value. It may hold personal data: keep only what you may.
 	Command any
+	// Subject is the stream that it is about, see [Message.Subject].
+	Subject string
 	// Principal gave it. Actor is who is written beside the events: the principal's id, unless the metadata of the
 	// context names another.
 	Principal annals.Principal
@@ -47,7 +49,7 @@ func Audit(record func(context.Context, AuditRecord)) Middleware {
 			defer func() {
 				md := annals.MetadataFrom(ctx)
 				record(context.WithoutCancel(ctx), AuditRecord{
-					Name: m.Name, Command: m.Value,
+					Name: m.Name, Command: m.Value, Subject: m.Subject(),
 					Principal: annals.PrincipalFrom(ctx), Actor: md.Actor,
 					CorrelationID: md.CorrelationID, CausationID: md.CausationID,
 					Time: start, Duration: time.Since(start),

@@ -75,7 +75,7 @@ func Register[C decider.Command[S, E], S decider.State[S, E], E any](b *Bus[E]) 
 // see [Handler].
 func Do[C decider.Command[S, E], S decider.State[S, E], E any](ctx context.Context, b *Bus[E], cmd C, opts ...decider.Option) (decider.Result[S, E], error) {
 	d := declare[C](b)
-	m := Message{Name: d.name, Value: cmd, stored: stored[S, E]}
+	m := Message{Name: d.name, Value: cmd, subject: func() string { return decider.SubjectOf[S, E](cmd) }, stored: stored[S, E]}
 	v, err := b.handle(ctx, m, func(ctx context.Context, m Message) (any, error) {
 		cmd, ok := m.Value.(C)
 		if !ok {

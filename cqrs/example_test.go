@@ -3,6 +3,7 @@ package cqrs_test
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/cqrs"
@@ -64,4 +65,21 @@ func ExampleTrail() {
 	// <nil>
 	// OpenDoor true  <nil>
 	// OpenDoor false OpenDoor rejected: door is open <nil>
+}
+
+// Commands and queries are limited apart: many readers do not keep writers from their work.
+func ExampleConcurrency() {
+	bus := cqrs.New(annals.NewLog[any](memory.New(), schema),
+		cqrs.Commands(cqrs.Concurrency(64, time.Second)), // at once, and how long the others wait for a place
+		cqrs.Queries(cqrs.Concurrency(1000, 0)),
+		cqrs.Rate(1, 2, nil), // one message a second for each principal, two after a pause
+	)
+	for _, door := range []string{"front", "back", "side"} {
+		_, err := cqrs.Do(context.Background(), bus, OpenDoor{Door: door})
+		fmt.Println(door, cqrs.OutcomeOf(err))
+	}
+	// Output:
+	// front ok
+	// back ok
+	// side limited
 }

@@ -89,7 +89,7 @@ func (o Outcome) level() slog.Level {
 	switch o {
 	case OutcomeFailed:
 		return slog.LevelError
-	case OutcomeConflict, OutcomeLagging, OutcomeTimeout:
+	case OutcomeConflict, OutcomeLagging, OutcomeLimited, OutcomeTimeout:
 		return slog.LevelWarn
 	default:
 		return slog.LevelInfo

@@ -28,6 +28,8 @@ const (
 	OutcomeConflict Outcome = "conflict"
 	// OutcomeLagging: a read model has not applied what was asked for.
 	OutcomeLagging Outcome = "lagging"
+	// OutcomeLimited: the caller, or all callers together, ask for more than they may at once; nothing was decided.
+	OutcomeLimited Outcome = "limited"
 	// OutcomeCanceled: the caller went away.
 	OutcomeCanceled Outcome = "canceled"
 	// OutcomeTimeout: time ran out.
@@ -47,6 +49,8 @@ func OutcomeOf(err error) Outcome {
 	}{
 		// What comes first may carry any other error as its reason.
 		{ErrPanic, OutcomeFailed},
+		{ErrBusy, OutcomeLimited},
+		{ErrTooMany, OutcomeLimited},
 		{projection.ErrLagging, OutcomeLagging},
 		{decider.ErrRejected, OutcomeRejected},
 		{decider.ErrForbidden, OutcomeForbidden},

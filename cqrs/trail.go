@@ -24,6 +24,7 @@ import (
 type Trail struct {
 	system      annals.Store
 	fingerprint func(parts ...string) string
+	streamBytes int // the longest name of a stream
 	options     TrailOptions
 }
 
@@ -38,6 +39,9 @@ type TrailOptions struct {
 	// Show gives what of a command is kept with its record; nil keeps nothing, for a command may be personal, and a record
 	// cannot be taken back.
 	Show func(r AuditRecord) any
+	// Reason gives the words that are kept of why a command was refused or failed; nil keeps those of the error, which may quote
+	// what is personal. It is called with an Err only.
+	Reason func(r AuditRecord) string
 	// Timeout is how long a record may take to be stored; by default ten seconds.
 	Timeout time.Duration
 	// Logger is told, as an error, of records that could not be stored, with what they say. Nil is silence.
@@ -51,6 +55,8 @@ type Given struct {
 	Time     time.Time       `json:"time"`
 	Duration time.Duration   `json:"duration"`
 	Command  string          `json:"command"`
+	// Subject is the stream that it was about, if it named one that could be one.
+	Subject string `json:"subject,omitempty"`
 	// Principal is the id of who gave it, with Roles; Actor is who is written beside the events.
 	Principal     string   `json:"principal,omitempty"`
 	Roles         []string `json:"roles,omitempty"`
@@ -80,10 +86,13 @@ func NewTrail[E any](log *annals.Log[E], o TrailOptions) (*Trail, error) {
 	if o.Timeout == 0 {
 		o.Timeout = trailTimeout
 	}
+	if o.Reason == nil {
+		o.Reason = func(r AuditRecord) string { return r.Err.Error() }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Trail{system: system, fingerprint: log.Schema().Fingerprint, options: o}, nil
+	return &Trail{system: system, fingerprint: log.Schema().Fingerprint, streamBytes: annals.LimitsOf(log.Store()).StreamBytes, options: o}, nil
 }
 
 // Record stores a record. It is for [Audit].
@@ -101,8 +110,13 @@ func (t *Trail) store(ctx context.Context, r AuditRecord) (err error) {
 		Time: r.Time.UTC().Round(0), Duration: r.Duration, Command: r.Name, Principal: r.Principal.ID, Roles: r.Principal.Roles, Actor: r.Actor,
 		CorrelationID: r.CorrelationID, CausationID: r.CausationID, Accepted: r.Accepted, Outcome: r.Outcome,
 	}
+	if len(r.Subject) <= t.streamBytes { // else nothing can be there, and it is whatever somebody sent
+		g.Subject = r.Subject
+	}
 	if r.Err != nil {
-		g.Reason = r.Err.Error()
+		if g.Reason, err = guarded(r, t.options.Reason); err != nil {
+			t.lacks(ctx, r, err)
+		}
 	}
 	if g.Shown, err = t.show(r); err != nil {
 		t.lacks(ctx, r, err)
@@ -136,6 +150,9 @@ func (t *Trail) append(ctx context.Context, g Given) error {
 	if g.Principal != "" {
 		tags = append(tags, t.tag("principal", g.Principal))
 	}
+	if g.Subject != "" {
+		tags = append(tags, t.tag("subject", g.Subject))
+	}
 	if g.CorrelationID != "" {
 		tags = append(tags, t.tag("correlation", g.CorrelationID))
 	}
@@ -143,21 +160,26 @@ func (t *Trail) append(ctx context.Context, g Given) error {
 	return err
 }
 
-// show guards against panics of the application's function.
-func (t *Trail) show(r AuditRecord) (shown json.RawMessage, err error) {
-	if t.options.Show == nil {
-		return nil, nil
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Message: r.Name, Value: v}
-		}
-	}()
-	v := t.options.Show(r)
-	if v == nil {
-		return nil, nil
+// show is what is kept of the command.
+func (t *Trail) show(r AuditRecord) (json.RawMessage, error) {
+	v, err := guarded(r, t.options.Show)
+	if v == nil || err != nil {
+		return nil, err
 	}
 	return json.Marshal(v)
+}
+
+// guarded calls a function of the application; a panic of it is an error. Nil says nothing.
+func guarded[T any](r AuditRecord, f func(AuditRecord) T) (v T, err error) {
+	if f == nil {
+		return v, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{Message: r.Name, Value: p}
+		}
+	}()
+	return f(r), nil
 }
 
 // tag is a hash, for ids of principals are personal, and of any length.
@@ -167,8 +189,8 @@ func (t *Trail) tag(kind, value string) string {
 
 // Asked narrows what [Trail.Read] yields. Empty fields do not.
 type Asked struct {
-	Principal, Command, CorrelationID string
-	Outcome                           Outcome
+	Principal, Command, Subject, CorrelationID string
+	Outcome                                    Outcome
 }
 
 // Read yields the records that match, the oldest first. Options are those of annals.Store.Read: AsOfTime, Backwards, Limit and
@@ -176,7 +198,7 @@ type Asked struct {
 func (t *Trail) Read(ctx context.Context, a Asked, opts ...annals.ReadOption) iter.Seq2[Given, error] {
 	q := annals.Stream(TrailStream).Types(typeCommand)
 	for _, by := range []struct{ kind, value string }{
-		{"principal", a.Principal}, {"command", a.Command}, {"correlation", a.CorrelationID}, {"outcome", string(a.Outcome)},
+		{"principal", a.Principal}, {"command", a.Command}, {"subject", a.Subject}, {"correlation", a.CorrelationID}, {"outcome", string(a.Outcome)},
 	} {
 		if by.value != "" {
 			q = q.Tags(t.tag(by.kind, by.value))

@@ -68,6 +68,7 @@ func TestATrailHasEveryCommandAndCanBeAsked(t *testing.T) {
 		{cqrs.Asked{Outcome: cqrs.OutcomeForbidden}, nil, all[:2]},
 		{cqrs.Asked{CorrelationID: "all"}, []annals.ReadOption{annals.Backwards(), annals.Limit(1)}, all[3:]},
 		{cqrs.Asked{Principal: "nobody"}, nil, nil},
+		{cqrs.Asked{Subject: "door-a"}, nil, []string{all[0], all[2]}},
 		{cqrs.Asked{}, []annals.ReadOption{annals.AsOfTime(time.Now().Add(-time.Hour))}, nil},
 	} {
 		if got := read(t, trail, c.asked, c.opts...); !slices.Equal(got, c.want) {
@@ -83,6 +84,36 @@ func TestATrailHasEveryCommandAndCanBeAsked(t *testing.T) {
 		if err != nil || strings.Contains(strings.Join(r.Tags, " "), "guest") {
 			t.Errorf("a name lies open in the tags %q, %v", r.Tags, err)
 		}
+	}
+}
+
+func TestATrailKeepsOfAReasonWhatItMay(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log := annals.NewLog[any](memory.New(), schema)
+	trail := newTrail(t, log, cqrs.TrailOptions{Logger: slog.New(slog.NewTextHandler(&out, nil)), Reason: func(r cqrs.AuditRecord) string {
+		if r.Subject == "door-b" {
+			panic("no idea")
+		}
+		return "code " + string(r.Outcome)
+	}})
+	bus := cqrs.New(log, cqrs.Audit(trail.Record))
+	for _, door := range []string{"a", "a", "b", "b", strings.Repeat("x", 2000)} {
+		_, _ = cqrs.Do(t.Context(), bus, OpenDoor{Door: door})
+	}
+	want := []string{"OpenDoor by : ok, true, ", "OpenDoor by : rejected, false, code rejected", "OpenDoor by : ok, true, ", "OpenDoor by : rejected, false, ", "OpenDoor by : invalid, false, code invalid"}
+	if got := read(t, trail, cqrs.Asked{}); !slices.Equal(got, want) || !strings.Contains(out.String(), "what a command said is missing") {
+		t.Errorf("got %q, reported %s", got, out.String())
+	}
+	var subjects []string
+	for g, err := range trail.Read(t.Context(), cqrs.Asked{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		subjects = append(subjects, g.Subject)
+	}
+	if want := []string{"door-a", "door-a", "door-b", "door-b", ""}; !slices.Equal(subjects, want) {
+		t.Errorf("got %.100q", subjects)
 	}
 }
 

@@ -33,6 +33,16 @@ type (
 // without its package.
 func CommandName[C any]() string { return typeName(reflect.TypeFor[C]()) }
 
+// SubjectOf is the one stream that the boundary of a command's initial state names: what the command is about. It is "" if the
+// boundary names none or several, or panics.
+func SubjectOf[S State[S, E], E any](cmd Command[S, E]) string {
+	l, err := begin[S, E](cmd)
+	if err != nil {
+		return ""
+	}
+	return l.about
+}
+
 // Execute runs a command: Validate, if it has that; load the state; Authorize, if it has that; Decide; append on the
 // condition that nothing in the boundary has changed, or once more from loading. Events of other boundaries may be
 // decided too, but nothing guards those.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"slices"
 
 	"github.com/annalsdb/annals"
 )
@@ -178,7 +179,7 @@ func fold[S State[S, E], E any](ctx context.Context, log *annals.Log[E], l *Load
 	if l.stream = l.about; l.stream == "" {
 		l.stream = l.Boundary.Stream()
 	}
-	log.Read(ctx, l.Boundary, append(opts[:len(opts):len(opts)], annals.HeadInto(&l.Position))...)(f.next)
+	log.Read(ctx, l.Boundary, append(slices.Clip(opts), annals.HeadInto(&l.Position))...)(f.next)
 	if f.err == nil && l.anchor.position != 0 && !l.anchored {
 		return errForeign
 	}

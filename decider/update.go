@@ -32,7 +32,7 @@ type run[S State[S, E], E any] struct {
 	log         *annals.Log[E]
 	name        string // of the command, or of the state
 	command     Command[S, E]
-	authorize   func(S) error // nil: everybody may
+	authorize   func(S) error          // nil: everybody may
 	fingerprint func() (string, error) // of what is asked, to tell one use of a key from another
 }
 

@@ -5,7 +5,7 @@
 //	mux.Handle("GET /orders/{order}", rest.Query[GetOrder, Details](bus))
 //	mux.Handle("GET /orders/{order}/state", rest.State(log, orderOf, mayRead))
 //	mux.Handle("GET /orders/{order}/history", rest.History(log, orderOf, mayRead))
-//	handler := rest.Authenticate(principalOf)(rest.Routes(mux))
+//	handler := rest.Correlate(rest.Authenticate(principalOf)(rest.Routes(mux)))
 //
 // Methods, HEAD and 405 are the business of http.ServeMux: give its patterns a method. [Routes] makes problems of what it
 // refuses.
@@ -24,6 +24,7 @@
 //	                        where something is [Created]
 //	Annals-At-Least: 1234   the answer has seen every event up to that position, or it is 503 projection-lagging
 //	Prefer: wait=5          how many seconds to wait for that, 2 unless said
+//	Annals-Correlation-Id   what it belongs to, and traceparent, the span that it is part of: see [Correlate]
 //	If-None-Match: "7-…"    the answer of a query or of a [State] is 304 if it is still the same, see [Revision]
 //
 // # Responses

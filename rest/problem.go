@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -79,8 +81,8 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case p.Status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "":
 		h.Set("WWW-Authenticate", "Bearer")
-	case p.Status == http.StatusServiceUnavailable && p.Retryable:
-		h.Set("Retry-After", "1")
+	case p.Status == http.StatusServiceUnavailable && p.Retryable, p.Status == http.StatusTooManyRequests:
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter(err)))
 	}
 	b, err := json.Marshal(p)
 	if err != nil {
@@ -88,6 +90,14 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(b, '\n'))
+}
+
+// retryAfter is when the request may be sent again, in seconds.
+func (p Problem) retryAfter(err error) int {
+	if e, ok := errors.AsType[*cqrs.TooManyError](err); ok {
+		return max(1, int(math.Ceil(e.Wait.Seconds())))
+	}
+	return 1
 }
 
 func logCause(r *http.Request, p Problem, err error) {
@@ -124,7 +134,8 @@ func logCause(r *http.Request, p Problem, err error) {
 //	422 invalid                 annals.ErrInvalid, and annals.ErrTooLarge of a query: no such name can be
 //	504 timeout                 annals.ErrUnknownOutcome: nobody knows
 //	503 timeout                 the end of a context: nothing was changed
-//	503 overloaded              annals.ErrOverloaded
+//	429 too-many-requests       cqrs.ErrTooMany, with Retry-After
+//	503 overloaded              annals.ErrOverloaded, cqrs.ErrBusy
 //	503 unavailable             annals.ErrReadOnly, ErrFull, ErrClosed; projection.ErrReset, ErrClosed
 //	500 internal                anything else, and any panic
 //
@@ -133,7 +144,7 @@ func logCause(r *http.Request, p Problem, err error) {
 // client's eyes.
 func ProblemOf(r *http.Request, err error) Problem {
 	for _, translate := range []func(*http.Request, error) (Problem, bool){
-		panicProblem, laggingProblem, routeProblem, missingProblem, decisionProblem, requestProblem, accessProblem, conflictProblem, sizeProblem, timeProblem, storeProblem,
+		panicProblem, limitProblem, laggingProblem, routeProblem, missingProblem, decisionProblem, requestProblem, accessProblem, conflictProblem, sizeProblem, timeProblem, storeProblem,
 	} {
 		if p, ok := translate(r, err); ok {
 			return p
@@ -172,6 +183,24 @@ func panicProblem(_ *http.Request, err error) (Problem, bool) {
 		return Problem{}, false
 	}
 	return internal(), true
+}
+
+func limitProblem(_ *http.Request, err error) (Problem, bool) {
+	switch {
+	case errors.Is(err, cqrs.ErrTooMany):
+		p := newProblem("too-many-requests", "Too many requests", http.StatusTooManyRequests, "You ask for more than you may in so short a time; nothing was changed.")
+		p.Retryable = true
+		return p, true
+	case errors.Is(err, cqrs.ErrBusy):
+		return overloaded(), true
+	}
+	return Problem{}, false
+}
+
+func overloaded() Problem {
+	p := newProblem("overloaded", "Overloaded", http.StatusServiceUnavailable, "There is too much to do at the moment; nothing was changed.")
+	p.Retryable = true
+	return p
 }
 
 func requestProblem(_ *http.Request, err error) (Problem, bool) {
@@ -308,9 +337,7 @@ func timeProblem(r *http.Request, err error) (Problem, bool) {
 
 func storeProblem(_ *http.Request, err error) (Problem, bool) {
 	if errors.Is(err, annals.ErrOverloaded) {
-		p := newProblem("overloaded", "Overloaded", http.StatusServiceUnavailable, "There is too much to do at the moment; nothing was changed.")
-		p.Retryable = true
-		return p, true
+		return overloaded(), true
 	}
 	for _, target := range []error{annals.ErrReadOnly, annals.ErrFull, annals.ErrClosed, projection.ErrClosed, projection.ErrReset} {
 		if errors.Is(err, target) {

@@ -57,6 +57,8 @@ func TestEveryErrorHasItsProblem(t *testing.T) {
 		{projection.ErrReset, 503, "unavailable"},
 		{projection.ErrClosed, 503, "unavailable"},
 		{annals.ErrOverloaded, 503, "overloaded"},
+		{&cqrs.BusyError{Message: "Pay", Places: 4}, 503, "overloaded"},
+		{&cqrs.TooManyError{Message: "Pay", Wait: 2100 * time.Millisecond}, 429, "too-many-requests"},
 		{annals.ErrReadOnly, 503, "unavailable"},
 		{annals.ErrFull, 503, "unavailable"},
 		{annals.ErrClosed, 503, "unavailable"},

@@ -121,6 +121,22 @@ func TestWhatAnEventCausedIsLinkedToItsSpan(t *testing.T) {
 	}
 }
 
+func TestAPanicIsAnErrorOfTheSpan(t *testing.T) {
+	t.Parallel()
+	spans := tracetest.NewSpanRecorder()
+	explode := func(cqrs.Handler) cqrs.Handler {
+		return func(context.Context, cqrs.Message) (any, error) { panic("oh") }
+	}
+	bus := newBus(cqrs.Recover(), cqrsotel.Tracing(sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))), explode)
+	if _, err := cqrs.Do(t.Context(), bus, Ring{"1"}); !errors.Is(err, cqrs.ErrPanic) {
+		t.Fatal(err)
+	}
+	want := []string{"command Ring Error annals.message.name=Ring annals.message.kind=command annals.outcome=failed"}
+	if got := printed(spans); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestMessagesAreMeasured(t *testing.T) {
 	t.Parallel()
 	reader := sdkmetric.NewManualReader()

@@ -40,19 +40,23 @@ func Tracing(provider trace.TracerProvider) cqrs.Middleware {
 				opts = append(opts, trace.WithLinks(trace.Link{SpanContext: cause}))
 			}
 			ctx, span := tracer.Start(ctx, kindOf(m)+" "+m.Name, opts...)
-			defer span.End()
+			err := cqrs.ErrPanic // stands if next does not return
+			defer func() {
+				outcome := cqrs.OutcomeOf(err)
+				span.SetAttributes(keyOutcome.String(string(outcome)))
+				if err != nil && faulty(outcome) {
+					span.RecordError(err)
+					span.SetStatus(codes.Error, string(outcome))
+				}
+				span.End()
+			}()
 			if p := parentOf(ctx); p != "" {
 				md.Traceparent = p
 				ctx = annals.WithMetadata(ctx, md)
 			}
-			v, err := next(ctx, m)
-			outcome := cqrs.OutcomeOf(err)
-			span.SetAttributes(keyOutcome.String(string(outcome)))
-			if err != nil && faulty(outcome) {
-				span.RecordError(err)
-				span.SetStatus(codes.Error, string(outcome))
-			}
-			return v, err
+			v, failed := next(ctx, m)
+			err = failed
+			return v, failed
 		}
 	}
 }
@@ -60,7 +64,7 @@ func Tracing(provider trace.TracerProvider) cqrs.Middleware {
 // faulty outcomes are those that are nobody's wish.
 func faulty(o cqrs.Outcome) bool {
 	switch o {
-	case cqrs.OutcomeFailed, cqrs.OutcomeTimeout, cqrs.OutcomeLagging, cqrs.OutcomeConflict:
+	case cqrs.OutcomeFailed, cqrs.OutcomeTimeout, cqrs.OutcomeLagging, cqrs.OutcomeLimited, cqrs.OutcomeConflict:
 		return true
 	}
 	return false
