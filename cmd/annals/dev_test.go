@@ -64,7 +64,7 @@ func TestEveryPrintedLineWorksAndItsAnswerOutlivesAKill(t *testing.T) {
 		}
 	}
 	second.signal(os.Interrupt, exitOK)
-	command(t, "", "verify", filepath.Join(data, storeName)).is(exitOK).prints(`"clean":true`, `"last":"69"`)
+	command(t, "", "verify", filepath.Join(data, storeName)).is(exitOK).prints(`"clean":true`, `"last":"80"`)
 }
 
 // paid waits until the provider has taken the money for order 1005, and the read model shows it.
@@ -180,7 +180,7 @@ func TestARequestUnderWayIsLetFinish(t *testing.T) {
 		t.Errorf("got %s at %s", response.Status, response.Header.Get("Annals-Position"))
 	}
 	p.wait(exitOK)
-	command(t, "", "verify", filepath.Join(data, storeName)).is(exitOK).prints(`"clean":true`, `"last":"54"`)
+	command(t, "", "verify", filepath.Join(data, storeName)).is(exitOK).prints(`"clean":true`, `"last":"55"`)
 }
 
 func TestAnEphemeralStoreLeavesNothing(t *testing.T) {

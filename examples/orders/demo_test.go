@@ -14,7 +14,7 @@ import (
 
 // cutOff is a store that takes so many appends more.
 type cutOff struct {
-	annals.Store
+	*memory.Store
 	appends int
 }
 
@@ -185,7 +185,7 @@ func TestTheStoreOfAnotherApplicationIsLeftAlone(t *testing.T) {
 
 func TestADemoSaysWhyItCannotBeTold(t *testing.T) {
 	t.Parallel()
-	store := &faulty{Store: memory.New()}
+	store := newFaulty()
 	service, err := orders.New(config(store, nil))
 	if err != nil {
 		t.Fatal(err)

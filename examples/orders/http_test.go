@@ -132,7 +132,7 @@ func TestAnETagIsARevisionOrAbsent(t *testing.T) {
 
 // forgetful cannot tell the last revision of a stream once it is told to.
 type forgetful struct {
-	annals.Store
+	*memory.Store
 	forgets atomic.Bool
 }
 

@@ -24,8 +24,29 @@ var errBurns = errors.New("it burns")
 type faulty struct {
 	annals.Store
 	projection.Views
-	fault atomic.Pointer[error]
+	fault *atomic.Pointer[error]
 }
+
+func newFaulty() *faulty {
+	return &faulty{Store: memory.New(), Views: projection.NewMemory(), fault: new(atomic.Pointer[error])}
+}
+
+// System implements annals.SystemStore: the audit trail fails with the rest.
+func (f *faulty) System() annals.Store {
+	system, err := annals.System(f.Store)
+	if err != nil {
+		panic(err)
+	}
+	return &faulty{Store: system, fault: f.fault}
+}
+
+// Tracked implements annals.Tracker.
+func (f *faulty) Tracked(ctx context.Context, source string) (annals.Position, error) {
+	return annals.Tracked(ctx, f.Store, source)
+}
+
+// Limits implements annals.Limiter.
+func (f *faulty) Limits() annals.Limits { return annals.LimitsOf(f.Store) }
 
 func (f *faulty) Append(ctx context.Context, events []annals.Event, conds ...annals.Condition) (annals.Receipt, error) {
 	if err := f.fault.Load(); err != nil {
@@ -95,7 +116,7 @@ func (c described) send(a *api, status int, headers ...header) {
 // without an answer: each route is asked, well and wrongly, and each of its statuses is seen.
 func TestTheServiceIsAsDescribed(t *testing.T) {
 	t.Parallel()
-	store := &faulty{Store: memory.New(), Views: projection.NewMemory()}
+	store := newFaulty()
 	a := runAPI(t, store, store)
 	a.prepare(5)
 	last := a.customer1("POST", "/orders", `{}`).is(201)
@@ -234,6 +255,13 @@ func checkReads(t *testing.T, a *api, store *faulty) {
 		a.customer1("GET", path, "", header{"Annals-At-Least", "99999"}, header{"Prefer", "wait=0"}).is(503)
 		store.during(errBurns, func() { a.customer1("GET", path, "").is(500) })
 	}
+	a.clerk("GET", "/audit", "", last.after()).is(200)
+	a.clerk("GET", "/audit?limit=0", "").is(422)
+	a.clerk("GET", "/audit?before=x", "").is(400)
+	a.customer1("GET", "/audit", "").is(403)
+	a.send("", "GET", "/audit", "").is(401)
+	a.clerk("GET", "/audit", "", header{"Annals-At-Least", "99999"}, header{"Prefer", "wait=0"}).is(503)
+	store.during(errBurns, func() { a.clerk("GET", "/audit", "").is(500) })
 	a.customer2("GET", "/orders?customer=customer-1", "").is(403)
 	a.customer2("GET", order, "").is(403)
 	a.customer2("GET", history, "").is(403)

@@ -32,12 +32,14 @@ func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, err
 
 	mux.Handle("POST /stock", rest.Command[ReceiveStock](b))
 
+	mux.Handle("GET /audit", rest.Query[ListCommands, CommandPage](b))
+
 	health := http.NewServeMux() // for whoever asks
 	health.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	health.HandleFunc("GET /readyz", s.readyz)
 
 	all := http.NewServeMux()
-	all.Handle("/", rest.Authenticate(authenticate)(rest.Routes(mux)))
+	all.Handle("/", rest.Correlate(rest.Authenticate(authenticate)(rest.Routes(mux))))
 	all.Handle("/livez", rest.Routes(health))
 	all.Handle("/readyz", rest.Routes(health))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

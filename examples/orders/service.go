@@ -10,8 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/cqrs"
+	"github.com/annalsdb/annals/cqrs/cqrsotel"
 	"github.com/annalsdb/annals/process"
 	"github.com/annalsdb/annals/projection"
 )
@@ -26,7 +30,8 @@ var errNotRunning = errors.New("orders: the projections do not run")
 
 // Config is what a service is made of.
 type Config struct {
-	// Store keeps the events. Required. The service does not close it.
+	// Store keeps the events, and a record of every command: it must be an annals.SystemStore. Required. The service does not
+	// close it.
 	Store annals.Store
 	// Views keep the rows of the read model, and may be lost: they are made of events. Required. The service does not
 	// close them.
@@ -45,6 +50,9 @@ type Config struct {
 	PayBackoff time.Duration
 	// Snapshots keep orders, so that long ones need not be read from their beginning. Nil keeps none.
 	Snapshots annals.Snapshots
+	// Traces and Metrics are where spans and measures of commands and queries go. Nil makes none.
+	Traces  trace.TracerProvider
+	Metrics metric.MeterProvider
 	// Logger is told of every command and query, and of what fails. Nil is silence.
 	Logger *slog.Logger
 }
@@ -56,6 +64,7 @@ const payWithinDefault = 24 * time.Hour
 type Service struct {
 	log     *annals.Log[Event]
 	bus     *cqrs.Bus[Event]
+	trail   *cqrs.Trail
 	views   projection.Views
 	orders  *projection.View[OrderView]
 	paying  []*process.Process[Order, Event]
@@ -85,21 +94,57 @@ func New(c Config) (*Service, error) {
 		opts = append(opts, annals.KeepSnapshots(annals.SnapshotPolicy{Snapshots: c.Snapshots, Logger: logger}))
 	}
 	log := NewLog(c.Store, c.HashKey, opts...)
+	trail, err := cqrs.NewTrail(log, cqrs.TrailOptions{Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	around, err := middleware(c, trail, logger)
+	if err != nil {
+		return nil, err
+	}
 	s := &Service{
 		log:    log,
-		bus:    cqrs.New(log, cqrs.Recover(), cqrs.Correlation(), cqrs.Logging(logger), cqrs.Timeout(messageTimeout)),
+		bus:    cqrs.New(log, around...),
+		trail:  trail,
 		views:  c.Views,
 		orders: projection.Of(c.Views, Orders),
 		logger: logger,
 	}
 	cqrs.Answer(s.bus, s.answerOrder)
 	cqrs.Answer(s.bus, s.answerList)
-	var err error
+	cqrs.Answer(s.bus, s.answerAudit)
 	if s.paying, err = newProcesses(s.bus, c); err != nil {
 		return nil, err
 	}
 	s.handler = s.routes(c.Authenticate, c.HashKey)
 	return s, nil
+}
+
+// What may be under way at once, commands and queries apart: a flood of readers does not keep orders from being placed. The
+// others wait for a little.
+const (
+	commandsMost = 256
+	queriesMost  = 1024
+	patience     = 5 * time.Second
+)
+
+// middleware is what is around every command and query, the outermost first.
+func middleware(c Config, trail *cqrs.Trail, logger *slog.Logger) ([]cqrs.Middleware, error) {
+	around := []cqrs.Middleware{cqrs.Recover(), cqrs.Correlation()}
+	if c.Traces != nil {
+		around = append(around, cqrsotel.Tracing(c.Traces))
+	}
+	if c.Metrics != nil {
+		measure, err := cqrsotel.Metrics(c.Metrics)
+		if err != nil {
+			return nil, fmt.Errorf("orders: metrics: %w", err)
+		}
+		around = append(around, measure)
+	}
+	return append(around,
+		cqrs.Logging(logger), cqrs.Audit(trail.Record), cqrs.Timeout(messageTimeout),
+		cqrs.Commands(cqrs.Concurrency(commandsMost, patience)), cqrs.Queries(cqrs.Concurrency(queriesMost, patience)),
+	), nil
 }
 
 // Handler serves the routes of openapi.yaml.
