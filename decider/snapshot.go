@@ -183,7 +183,8 @@ func hides(ctx context.Context, s annals.Store, q annals.Query) (bool, error) {
 	return false, nil
 }
 
-// keep makes a snapshot of what was loaded, if enough was folded for it.
+// keep makes a snapshot of what was loaded, if enough was folded for it. The state is put into bytes now, for a decision may
+// change it; to save them is left to [Loaded.settle], so that nobody waits for that between a load and an append.
 func (k *keeper[S, E]) keep(ctx context.Context, l *Loaded[S], boundary annals.Query) {
 	if k == nil || !k.latest || l.folded < k.policy.Every {
 		return
@@ -191,32 +192,49 @@ func (k *keeper[S, E]) keep(ctx context.Context, l *Loaded[S], boundary annals.Q
 	if !boundary.Covers(l.Boundary) { // the state has let go of something that is guarded still
 		return
 	}
-	if err := k.save(ctx, l); err != nil {
+	data, err := k.encode(ctx, l)
+	if err != nil || data == nil {
 		k.report(ctx, err)
+		return
+	}
+	s := annals.Snapshot{
+		Key: k.key, Fingerprint: k.fingerprint, Position: l.last.position, ID: l.last.id, Revision: l.Revision, Data: data,
+	}
+	l.save = func(ctx context.Context) { k.report(ctx, k.policy.Snapshots.Save(ctx, s)) }
+}
+
+// settle saves what was left to be saved.
+func (l *Loaded[S]) settle(ctx context.Context) {
+	if l.save != nil {
+		l.save(ctx)
+		l.save = nil
 	}
 }
 
-func (k *keeper[S, E]) save(ctx context.Context, l *Loaded[S]) error {
+// encode gives the bytes of a state that comes back from them as it was; none if there are to be none.
+func (k *keeper[S, E]) encode(ctx context.Context, l *Loaded[S]) ([]byte, error) {
 	if hidden, err := hides(ctx, k.log.Store(), l.Boundary); hidden || err != nil {
-		return err
+		return nil, err
 	}
 	data, err := marshal(l.State)
 	if err != nil {
-		return fmt.Errorf("encode: %w", err)
+		return nil, fmt.Errorf("encode: %w", err)
 	}
 	back := reflect.New(reflect.TypeFor[S]())
 	if err := unmarshal(data, back.Interface()); err != nil {
-		return fmt.Errorf("decode what was encoded: %w", err)
+		return nil, fmt.Errorf("decode what was encoded: %w", err)
 	}
 	if !reflect.DeepEqual(back.Elem().Interface(), any(l.State)) {
-		return errors.New("the state does not come back from JSON as it was: export its fields, leave out no empty slices and maps, or give it MarshalJSON and UnmarshalJSON")
+		return nil, errors.New("the state does not come back from JSON as it was: export its fields, leave out no empty slices and maps, or give it MarshalJSON and UnmarshalJSON")
 	}
-	return k.policy.Snapshots.Save(ctx, annals.Snapshot{
-		Key: k.key, Fingerprint: k.fingerprint, Position: l.last.position, ID: l.last.id, Revision: l.Revision, Data: data,
-	})
+	return data, nil
 }
 
+// report tells of an error, if there is one.
 func (k *keeper[S, E]) report(ctx context.Context, err error) {
+	if err == nil {
+		return
+	}
 	err = fmt.Errorf("%w of %s: %w", ErrSnapshot, stateName[S](), err)
 	if k.policy.Logger != nil {
 		k.policy.Logger.WarnContext(ctx, "no snapshot", slog.Any("error", err))

@@ -250,6 +250,40 @@ func TestASnapshotSavesReading(t *testing.T) {
 	}
 }
 
+// late notes how far the store has come when a snapshot is saved.
+type late struct {
+	annals.Snapshots
+	store *memory.Store
+	heads []annals.Position
+}
+
+func (l *late) Save(ctx context.Context, s annals.Snapshot) error {
+	head, err := l.store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	l.heads = append(l.heads, head)
+	return l.Snapshots.Save(ctx, s)
+}
+
+func TestADecisionDoesNotWaitForItsSnapshot(t *testing.T) {
+	t.Parallel()
+	store := memory.New()
+	snapshots := &late{Snapshots: newCounting(t), store: store}
+	log := keeping(store, snapshots, 2, nil)
+	move(t, log, goodsMoved{Shelf: "a", Goods: "tea", N: 1}, goodsMoved{Shelf: "a", Goods: "tea", N: 1})
+	_, err := decider.Update(t.Context(), log, rack{ID: "a"}, func(s rack) ([]any, error) {
+		return []any{goodsMoved{Shelf: "a", Goods: "tea", N: -s.Goods["tea"]}}, nil
+	})
+	if err != nil || len(snapshots.heads) != 1 || snapshots.heads[0] != 3 {
+		t.Errorf("%v: saved when the heads were %d, want 3: after the append", err, snapshots.heads)
+	}
+	l, err := decider.Load(t.Context(), log, rack{ID: "a"}, annals.AsOf(2))
+	if err != nil || l.State.Goods["tea"] != 2 { // the snapshot has none of what was decided
+		t.Errorf("got %+v, %v", l.State, err)
+	}
+}
+
 func TestAnotherVersionOrSchemaMakesASnapshotStale(t *testing.T) {
 	t.Parallel()
 	store, snapshots := memory.New(), newCounting(t)

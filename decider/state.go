@@ -44,6 +44,8 @@ type Loaded[S any] struct {
 	folded int    // events that were read for it, snapshots aside
 
 	anchored bool
+
+	save func(context.Context) // what was left to be saved; nil if there is nothing
 }
 
 // place is where an event lies, and which it is.
@@ -62,7 +64,9 @@ const roundsMax = 8
 // out events of the past do not fit a state and are an annals.InvalidError. An event of a type that the schema does not
 // list is an error, as the log says; a panic in Boundary or Evolve is a [PanicError].
 func Load[S State[S, E], E any](ctx context.Context, log *annals.Log[E], initial S, opts ...annals.ReadOption) (Loaded[S], error) {
-	return load(ctx, log, update[S, E]{initial: initial}, opts...)
+	l, err := load(ctx, log, update[S, E]{initial: initial}, opts...)
+	l.settle(ctx)
+	return l, err
 }
 
 // beginner makes the state before any event.

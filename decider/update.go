@@ -93,6 +93,7 @@ func pause(ctx context.Context, try int) error {
 // attempt loads, decides and appends once. It says again if the append met a conflict.
 func (r *run[S, E]) attempt(ctx context.Context, key *key, last bool) (res Result[S, E], again bool, err error) {
 	d, err := r.prepare(ctx)
+	defer func() { d.loaded.settle(ctx) }() // when what the caller wants is done
 	if key != nil && (err != nil || len(d.events) == 0) {
 		// Another run under the key may have come between the look-up and the load: then this one was refused because
 		// of that one's success.
