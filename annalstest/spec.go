@@ -3,6 +3,7 @@ package annalstest
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type Spec[S decider.State[S, E], E any] struct {
 	execute   func(context.Context, ...decider.Option) (decider.Result[S, E], error)
 	name      string
 	concluded bool
+	unguarded []reflect.Type // of events that may lie outside the boundary
 }
 
 // Epoch is when the past of a Spec happens, unless [Spec.At] says otherwise.
@@ -73,6 +75,15 @@ func (s *Spec[S, E]) With(opts ...decider.Option) *Spec[S, E] {
 	return s
 }
 
+// Unguarded says that events of the types of these may lie outside the boundary that they are decided on, because it does not
+// matter that two such decisions do not see each other: an order does not change the price that it was decided on.
+func (s *Spec[S, E]) Unguarded(examples ...E) *Spec[S, E] {
+	for _, e := range examples {
+		s.unguarded = append(s.unguarded, reflect.TypeOf(e))
+	}
+	return s
+}
+
 // Given records the past, one append for each event. It may be said more than once.
 func (s *Spec[S, E]) Given(past ...E) *Spec[S, E] {
 	s.tb.Helper()
@@ -86,7 +97,7 @@ func (s *Spec[S, E]) Given(past ...E) *Spec[S, E] {
 }
 
 // Then wants exactly these events, in this order; at least one, for nothing is wanted by [Spec.ThenNothing]. It fails
-// too if one of them lies outside the boundary that decided it, or if the state comes out otherwise when it is read back.
+// too if one of them lies outside the boundary that decided it and is not [Spec.Unguarded], or if the state comes out otherwise when it is read back.
 func (s *Spec[S, E]) Then(want ...E) {
 	s.tb.Helper()
 	if len(want) == 0 {
@@ -180,9 +191,9 @@ func (s *Spec[S, E]) decided() (decider.Result[S, E], bool) {
 		return res, false
 	}
 	for _, e := range res.Events {
-		if !s.log.Schema().Match(before.Boundary, e) {
+		if !s.log.Schema().Match(before.Boundary, e) && !slices.Contains(s.unguarded, reflect.TypeOf(e)) {
 			s.tb.Errorf("%s decided an event outside the boundary that it was decided on:\n  %s\nThe boundary is %s.\n"+
-				"Two such decisions can both be accepted, and the next will not see this event: widen Boundary to match it.",
+				"Two such decisions can both be accepted, and the next will not see this event: widen Boundary to match it, or say Unguarded if that does no harm.",
 				s.name, show(e), before.Boundary)
 			return res, false
 		}

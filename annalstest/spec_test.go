@@ -192,7 +192,7 @@ func TestSpecsThatDoNotHoldSayWhy(t *testing.T) {
 		{
 			"an event outside the boundary",
 			func(r *recorder) { annalstest.When(r, schema, wrong("outside")).Given(opened).ThenNothing() },
-			[]string{"outside the boundary", `Applause {"Volume":11}`, "stream show-1", "widen Boundary"},
+			[]string{"outside the boundary", "Unguarded", `Applause {"Volume":11}`, "stream show-1", "widen Boundary"},
 		},
 		{
 			"an event that loses something when it is stored",
@@ -288,4 +288,9 @@ func TestReplayFindsStatesThatDoNotFollowFromTheirEvents(t *testing.T) {
 	if said := record(t, func(r *recorder) { annalstest.Replay(r, log, Tally{}) }); !strings.Contains(said, "has no id") {
 		t.Errorf("a boundary that cannot be: it says %q", said)
 	}
+}
+
+func TestAnEventMayLieOutsideTheBoundaryIfTheTestSaysSo(t *testing.T) {
+	t.Parallel()
+	annalstest.When(t, schema, TakeSeat{Show: "1", By: "ann", Wrong: "outside"}).Given(opened).Unguarded(Applause{}).Then(SeatTaken{Show: "1"}, Applause{Volume: 11})
 }
