@@ -22,6 +22,8 @@ type Metadata struct {
 	// Fingerprint is a hash of the command that was sent under an idempotency key. Only the first event of an append
 	// carries it.
 	Fingerprint string `json:"fingerprint,omitempty"`
+	// Reason is why somebody did what the events before do not explain, such as a correction.
+	Reason string `json:"reason,omitempty"`
 	// Hops is how many reactions of process managers led to this event, one to the next.
 	Hops int `json:"hops,omitempty"`
 }

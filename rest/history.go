@@ -41,10 +41,11 @@ type historyMetadata struct {
 	Actor         string `json:"actor,omitempty"`
 	Command       string `json:"command,omitempty"`
 	CorrelationID string `json:"correlationId,omitempty"`
+	Reason        string `json:"reason,omitempty"`
 }
 
 // History is a handler that writes the events of the one stream in a state's boundary, as they are stored, as a JSON
-// array: position, revision, id, type, version, time, data and, of the metadata, actor, command and correlationId. ?from= is
+// array: position, revision, id, type, version, time, data and, of the metadata, actor, command, correlationId and reason. ?from= is
 // the first revision wanted and ?limit= the most events, 1,000 unless less is asked for; if there are more, a Link header
 // with rel="next" leads on.
 //
@@ -106,7 +107,7 @@ func historyOf(ctx context.Context, s annals.Store, stream string, from annals.R
 			h.Data = e.Data
 		}
 		m := e.Meta()
-		h.Metadata = historyMetadata{Actor: m.Actor, Command: m.Command, CorrelationID: m.CorrelationID}
+		h.Metadata = historyMetadata{Actor: m.Actor, Command: m.Command, CorrelationID: m.CorrelationID, Reason: m.Reason}
 		events = append(events, h)
 	}
 	return events, nil

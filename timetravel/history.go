@@ -28,12 +28,31 @@ type Step[S, E any] struct {
 // Load, maps in initial must be nil; a panic of Evolve is an error that matches decider.ErrPanic.
 func History[S decider.State[S, E], E any](ctx context.Context, log *annals.Log[E], initial S, opts ...annals.ReadOption) iter.Seq2[Step[S, E], error] {
 	return func(yield func(Step[S, E], error) bool) {
-		loaded, err := decider.Load(ctx, log, initial, opts...)
+		before, err := encode(initial)
 		if err != nil {
 			yield(Step[S, E]{}, err)
 			return
 		}
-		before, err := encode(initial)
+		for step, err := range steps(ctx, log, initial, opts...) {
+			if err == nil {
+				step.Changes, err = Changes(before, step.JSON)
+			}
+			if err != nil {
+				yield(Step[S, E]{}, fmt.Errorf("timetravel: history of %T: %w", initial, err))
+				return
+			}
+			before = step.JSON
+			if !yield(step, nil) {
+				return
+			}
+		}
+	}
+}
+
+// steps is History without what has changed.
+func steps[S decider.State[S, E], E any](ctx context.Context, log *annals.Log[E], initial S, opts ...annals.ReadOption) iter.Seq2[Step[S, E], error] {
+	return func(yield func(Step[S, E], error) bool) {
+		loaded, err := decider.Load(ctx, log, initial, opts...)
 		if err != nil {
 			yield(Step[S, E]{}, err)
 			return
@@ -48,15 +67,7 @@ func History[S decider.State[S, E], E any](ctx context.Context, log *annals.Log[
 				step.State = state
 				step.JSON, err = encode(state)
 			}
-			if err == nil {
-				step.Changes, err = Changes(before, step.JSON)
-			}
-			if err != nil {
-				yield(Step[S, E]{}, fmt.Errorf("timetravel: history of %T: %w", initial, err))
-				return
-			}
-			before = step.JSON
-			if !yield(step, nil) {
+			if !yield(step, err) || err != nil {
 				return
 			}
 		}

@@ -55,9 +55,9 @@ func Why[S decider.State[S, E], E any](ctx context.Context, log *annals.Log[E], 
 		return Reason{}, err
 	}
 	r := Reason{Path: path}
-	for step, err := range History(ctx, log, initial, opts...) {
+	for step, err := range steps(ctx, log, initial, opts...) {
 		if err != nil {
-			return Reason{}, err
+			return Reason{}, fmt.Errorf("timetravel: why %q of %T: %w", path, initial, err)
 		}
 		before := value
 		if value, err = valueAt(step.JSON, path); err != nil {

@@ -1,0 +1,226 @@
+package timetravel
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/annalsdb/annals"
+)
+
+// ErrForeignBranch says that a branch was saved over another store than the one that it is to be opened over.
+var ErrForeignBranch = errors.New("timetravel: the branch is of another store")
+
+// savedBranch is a branch in a file. It says where its store stood, what the edits are, and what was appended; the past stays in
+// the store.
+type savedBranch struct {
+	Format   int             `json:"annalsBranch"`
+	Head     annals.Position `json:"head"`
+	Last     *annals.ID      `json:"last,omitempty"` // of the event at head, if it could be read
+	Edits    []savedEdit     `json:"edits"`
+	Appended []savedEvent    `json:"appended,omitempty"`
+}
+
+const branchFormat = 1
+
+type savedEdit struct {
+	Insert  *annals.Position  `json:"insertAfter,omitempty"`
+	Drop    []annals.Position `json:"drop,omitempty"`
+	Replace *annals.Position  `json:"replace,omitempty"`
+	Move    []annals.Position `json:"move,omitempty"`
+	To      *annals.Position  `json:"after,omitempty"` // of Move
+	Until   *annals.Position  `json:"until,omitempty"`
+	At      *time.Time        `json:"at,omitempty"`
+	Events  []savedEvent      `json:"events,omitempty"`
+}
+
+type savedEvent struct {
+	ID          annals.ID       `json:"id,omitzero"`
+	Type        string          `json:"type"`
+	Version     uint16          `json:"version,omitempty"`
+	Stream      string          `json:"stream,omitempty"`
+	Tags        []string        `json:"tags,omitempty"`
+	ContentType string          `json:"contentType,omitempty"`
+	Data        json.RawMessage `json:"data,omitempty"`
+	Bytes       []byte          `json:"bytes,omitempty"` // instead of Data, if that is not JSON
+	Metadata    json.RawMessage `json:"metadata,omitempty"`
+	RawMetadata []byte          `json:"metadataBytes,omitempty"`
+}
+
+// asJSON is b as JSON, if it comes back from a document as it is.
+func asJSON(b []byte) (doc json.RawMessage, rest []byte) {
+	var compact bytes.Buffer
+	if len(b) == 0 || json.Compact(&compact, b) != nil || !bytes.Equal(compact.Bytes(), b) {
+		return nil, b
+	}
+	// The encoder escapes some characters: what it would change is kept as bytes.
+	if back, err := json.Marshal(json.RawMessage(b)); err != nil || !bytes.Equal(back, b) {
+		return nil, b
+	}
+	return b, nil
+}
+
+func save(events []annals.Event) (saved []savedEvent) {
+	for _, e := range events {
+		s := savedEvent{ID: e.ID, Type: e.Type, Version: e.Version, Stream: e.Stream, Tags: e.Tags, ContentType: e.ContentType}
+		s.Data, s.Bytes = asJSON(e.Data)
+		s.Metadata, s.RawMetadata = asJSON(e.Metadata)
+		saved = append(saved, s)
+	}
+	return saved
+}
+
+func restore(saved []savedEvent) (events []annals.Event) {
+	for _, s := range saved {
+		e := annals.Event{ID: s.ID, Type: s.Type, Version: s.Version, Stream: s.Stream, Tags: s.Tags, ContentType: s.ContentType, Data: s.Bytes, Metadata: s.RawMetadata}
+		if s.Data != nil {
+			e.Data = compact(s.Data)
+		}
+		if s.Metadata != nil {
+			e.Metadata = compact(s.Metadata)
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+// compact undoes the indentation of a file.
+func compact(doc json.RawMessage) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, doc) != nil {
+		return doc
+	}
+	return b.Bytes()
+}
+
+func (e Edit) save() savedEdit {
+	s := savedEdit{Events: save(e.events)}
+	if !e.at.IsZero() {
+		s.At = &e.at
+	}
+	switch e.kind {
+	case editInsert:
+		s.Insert = &e.after
+	case editDrop:
+		s.Drop = e.positions
+	case editReplace:
+		s.Replace = &e.after
+	case editMove:
+		s.Move, s.To = e.positions, &e.after
+	case editUntil:
+		s.Until = &e.after
+	}
+	return s
+}
+
+func (s savedEdit) restore() (Edit, error) {
+	var found []Edit
+	if s.Insert != nil {
+		found = append(found, Insert(*s.Insert, restore(s.Events)...))
+	}
+	if s.Drop != nil {
+		found = append(found, Drop(s.Drop...))
+	}
+	if s.Replace != nil {
+		found = append(found, Replace(*s.Replace, restore(s.Events)...))
+	}
+	if s.Move != nil && s.To != nil {
+		found = append(found, Move(*s.To, s.Move...))
+	}
+	if s.Until != nil {
+		found = append(found, Until(*s.Until))
+	}
+	if len(found) != 1 {
+		return Edit{}, errors.New("want one of insertAfter, drop, replace, move with after, and until")
+	}
+	if s.At != nil {
+		found[0] = found[0].At(*s.At)
+	}
+	return found[0], nil
+}
+
+// Save writes the branch as a JSON document, for [OpenBranch]: where the store stood, the edits, and what was appended. It holds the
+// events that the edits bring in, and none of the store's own.
+func (b *Branch) Save(ctx context.Context, w io.Writer) error {
+	saved := savedBranch{Format: branchFormat, Head: b.made, Edits: []savedEdit{}}
+	last, err := idAt(ctx, b.base, b.made)
+	if err != nil {
+		return fmt.Errorf("timetravel: save branch: %w", err)
+	}
+	saved.Last = last
+	for _, e := range b.edits {
+		saved.Edits = append(saved.Edits, e.save())
+	}
+	b.mu.Lock()
+	tail := b.tail
+	b.mu.Unlock()
+	for _, e := range tail {
+		saved.Appended = append(saved.Appended, save([]annals.Event{e.Event})...)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(saved); err != nil {
+		return fmt.Errorf("timetravel: save branch: %w", err)
+	}
+	return nil
+}
+
+// idAt is the id of the event at a position; nil if none can be read there.
+func idAt(ctx context.Context, s annals.Store, p annals.Position) (*annals.ID, error) {
+	if p == 0 {
+		return nil, nil
+	}
+	for e, err := range s.Read(ctx, annals.All().WithSystem(), annals.After(p-1), annals.AsOf(p)) {
+		return &e.ID, err
+	}
+	return nil, nil
+}
+
+// OpenBranch makes the branch that [Branch.Save] has written, over the store that it was of. What has happened in the store since is
+// no part of it. It fails with [ErrForeignBranch] if that is another store, or one that was put back to a backup, as far as
+// the event at the saved head can tell. What was appended happens again, now.
+func OpenBranch(ctx context.Context, s annals.Store, r io.Reader) (*Branch, error) {
+	var saved savedBranch
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&saved); err != nil {
+		return nil, fmt.Errorf("timetravel: open branch: %w", err)
+	}
+	if saved.Format != branchFormat {
+		return nil, fmt.Errorf("timetravel: open branch: format %d is not known, want %d", saved.Format, branchFormat)
+	}
+	head, err := s.Head(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("timetravel: open branch: %w", err)
+	}
+	if saved.Head > head {
+		return nil, fmt.Errorf("%w: it begins at position %d, the store ends at %d", ErrForeignBranch, saved.Head, head)
+	}
+	last, err := idAt(ctx, s, saved.Head)
+	if err != nil {
+		return nil, fmt.Errorf("timetravel: open branch: %w", err)
+	}
+	if saved.Last != nil && last != nil && *saved.Last != *last {
+		return nil, fmt.Errorf("%w: position %d has event %s, not %s", ErrForeignBranch, saved.Head, last, saved.Last)
+	}
+	edits := make([]Edit, len(saved.Edits))
+	for i, e := range saved.Edits {
+		if edits[i], err = e.restore(); err != nil {
+			return nil, fmt.Errorf("timetravel: open branch: edit %d: %w", i, err)
+		}
+	}
+	b, err := whatIf(ctx, s, saved.Head, edits)
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range restore(saved.Appended) {
+		if _, err := b.System().Append(ctx, []annals.Event{e}); err != nil {
+			return nil, fmt.Errorf("timetravel: open branch: appended event %d: %w", i, err)
+		}
+	}
+	return b, nil
+}
