@@ -54,7 +54,7 @@ func (s *Schema[E]) decodeOther(dst []Entry[E], r Recorded) ([]Entry[E], error) 
 		}
 		return parts, nil
 	}
-	if s.pass != nil && !isSystemName(r.Type) {
+	if s.pass != nil && (s.stored != nil || !isSystemName(r.Type)) {
 		return append(dst, Entry[E]{Recorded: r, Value: s.pass(r), Parts: 1}), nil
 	}
 	return dst, &UnknownTypeError{Type: r.Type, Position: r.Position}

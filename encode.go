@@ -8,6 +8,11 @@ import (
 // Encode makes the stored form of v: name, version, stream, tags, data and the content type of its [Codec]. The id is left
 // for the caller, or the store, to choose.
 func (s *Schema[E]) Encode(v E) (Event, error) {
+	if s.stored != nil {
+		e := s.stored(v).Event
+		e.ID = ID{}
+		return e, nil
+	}
 	t := reflect.TypeOf(v)
 	et := s.byType[t]
 	if et == nil {

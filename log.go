@@ -183,6 +183,9 @@ func (s *Schema[E]) Bind(q Query) (Query, error) {
 	if q.IsZero() {
 		return Query{}, invalid("query", zeroQuery)
 	}
+	if s.stored != nil {
+		return q, nil
+	}
 	bound := q
 	for i := range q.items {
 		it := q.items[i]
@@ -266,8 +269,8 @@ func (s *Schema[E]) bindTypes(it *Item) error {
 
 // BindConditions is [Schema.Bind] for the queries of conditions.
 func (s *Schema[E]) BindConditions(conds ...Condition) ([]Condition, error) {
-	if len(conds) == 0 {
-		return nil, nil
+	if len(conds) == 0 || s.stored != nil {
+		return conds, nil
 	}
 	bound := make([]Condition, len(conds))
 	for i, c := range conds {
@@ -293,6 +296,9 @@ func (s *Schema[E]) BindConditions(conds ...Condition) ([]Condition, error) {
 // names one matches nothing. A query that the schema refuses matches nothing, as does a value that is not one of its
 // events.
 func (s *Schema[E]) Match(q Query, v E) bool {
+	if s.stored != nil {
+		return q.Match(s.stored(v))
+	}
 	et := s.byType[reflect.TypeOf(v)]
 	if et == nil {
 		return false

@@ -33,6 +33,7 @@ type Schema[E any] struct {
 	hashKey []byte
 	unknown UnknownPolicy
 	pass    func(Recorded) E // what unknown types become, under PassUnknown
+	stored  func(E) Recorded // of StoredSchema: values are events as they are stored
 	digest  string
 }
 
@@ -238,6 +239,18 @@ func NewSchema[E any](events []E, opts ...SchemaOption) *Schema[E] {
 	return s
 }
 
+// StoredSchema is the schema of tools that know no types: values are the events as they are stored, whatever they are, the system's
+// included. Queries are not checked against declarations, for there are none. What is appended is the event of the value, under a
+// new id.
+func StoredSchema() *Schema[Recorded] {
+	same := func(r Recorded) Recorded { return r }
+	s := &Schema[Recorded]{
+		byName: map[string]*eventType{}, byType: map[reflect.Type]*eventType{}, tags: map[string]tagUse{}, codecs: newCodecs(), pass: same, stored: same,
+	}
+	s.digest = s.makeDigest()
+	return s
+}
+
 // complete checks one event type's declaration when all options have spoken.
 func (s *Schema[E]) complete(b *schemaBuilder, et *eventType) {
 	et.names = append([]string{et.name}, et.names...)
@@ -279,6 +292,9 @@ func (s *Schema[E]) LeavesOut() bool {
 
 // TypeName is the name under which values like v are stored, or "" if v is not one of the schema's events.
 func (s *Schema[E]) TypeName(v E) string {
+	if s.stored != nil {
+		return s.stored(v).Type
+	}
 	if et := s.byType[reflect.TypeOf(v)]; et != nil {
 		return et.name
 	}

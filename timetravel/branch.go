@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -66,6 +67,20 @@ func (b *Branch) shifted(stream string, at annals.Position) (by annals.Revision)
 
 // Edits are those that made the branch. They must not be changed.
 func (b *Branch) Edits() []Edit { return b.edits }
+
+// Streams are those in which something happened otherwise, or was appended, sorted.
+func (b *Branch) Streams() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	streams := slices.Collect(maps.Keys(b.shifts))
+	for stream := range b.lasts {
+		if !slices.Contains(streams, stream) {
+			streams = append(streams, stream)
+		}
+	}
+	slices.Sort(streams)
+	return streams
+}
 
 // Limits implements annals.Limiter.
 func (b *Branch) Limits() annals.Limits { return b.limits }

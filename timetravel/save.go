@@ -18,11 +18,11 @@ var ErrForeignBranch = errors.New("timetravel: the branch is of another store")
 // savedBranch is a branch in a file. It says where its store stood, what the edits are, and what was appended; the past stays in
 // the store.
 type savedBranch struct {
-	Format   int             `json:"annalsBranch"`
-	Head     annals.Position `json:"head"`
-	Last     *annals.ID      `json:"last,omitempty"` // of the event at head, if it could be read
-	Edits    []savedEdit     `json:"edits"`
-	Appended []savedEvent    `json:"appended,omitempty"`
+	Format   int              `json:"annalsBranch"`
+	Head     *annals.Position `json:"head"`           // none: where the store stands when it is opened
+	Last     *annals.ID       `json:"last,omitempty"` // of the event at head, if it could be read
+	Edits    []savedEdit      `json:"edits"`
+	Appended []savedEvent     `json:"appended,omitempty"`
 }
 
 const branchFormat = 1
@@ -146,7 +146,7 @@ func (s savedEdit) restore() (Edit, error) {
 // Save writes the branch as a JSON document, for [OpenBranch]: where the store stood, the edits, and what was appended. It holds the
 // events that the edits bring in, and none of the store's own.
 func (b *Branch) Save(ctx context.Context, w io.Writer) error {
-	saved := savedBranch{Format: branchFormat, Head: b.made, Edits: []savedEdit{}}
+	saved := savedBranch{Format: branchFormat, Head: &b.made, Edits: []savedEdit{}}
 	last, err := idAt(ctx, b.base, b.made)
 	if err != nil {
 		return fmt.Errorf("timetravel: save branch: %w", err)
@@ -182,7 +182,7 @@ func idAt(ctx context.Context, s annals.Store, p annals.Position) (*annals.ID, e
 
 // OpenBranch makes the branch that [Branch.Save] has written, over the store that it was of. What has happened in the store since is
 // no part of it. It fails with [ErrForeignBranch] if that is another store, or one that was put back to a backup, as far as
-// the event at the saved head can tell. What was appended happens again, now.
+// the event at the saved head can tell. A document without a head is a branch of the store as it is now. What was appended happens again, now.
 func OpenBranch(ctx context.Context, s annals.Store, r io.Reader) (*Branch, error) {
 	var saved savedBranch
 	d := json.NewDecoder(r)
@@ -197,15 +197,19 @@ func OpenBranch(ctx context.Context, s annals.Store, r io.Reader) (*Branch, erro
 	if err != nil {
 		return nil, fmt.Errorf("timetravel: open branch: %w", err)
 	}
-	if saved.Head > head {
-		return nil, fmt.Errorf("%w: it begins at position %d, the store ends at %d", ErrForeignBranch, saved.Head, head)
+	if saved.Head == nil {
+		saved.Head = &head
 	}
-	last, err := idAt(ctx, s, saved.Head)
+	made := *saved.Head
+	if made > head {
+		return nil, fmt.Errorf("%w: it begins at position %d, the store ends at %d", ErrForeignBranch, made, head)
+	}
+	last, err := idAt(ctx, s, made)
 	if err != nil {
 		return nil, fmt.Errorf("timetravel: open branch: %w", err)
 	}
 	if saved.Last != nil && last != nil && *saved.Last != *last {
-		return nil, fmt.Errorf("%w: position %d has event %s, not %s", ErrForeignBranch, saved.Head, last, saved.Last)
+		return nil, fmt.Errorf("%w: position %d has event %s, not %s", ErrForeignBranch, made, last, saved.Last)
 	}
 	edits := make([]Edit, len(saved.Edits))
 	for i, e := range saved.Edits {
@@ -213,7 +217,7 @@ func OpenBranch(ctx context.Context, s annals.Store, r io.Reader) (*Branch, erro
 			return nil, fmt.Errorf("timetravel: open branch: edit %d: %w", i, err)
 		}
 	}
-	b, err := whatIf(ctx, s, saved.Head, edits)
+	b, err := whatIf(ctx, s, made, edits)
 	if err != nil {
 		return nil, err
 	}

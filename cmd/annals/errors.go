@@ -16,6 +16,7 @@ import (
 	"github.com/annalsdb/annals/projection/sqliteviews"
 	"github.com/annalsdb/annals/store/disk"
 	"github.com/annalsdb/annals/store/engine/segment"
+	"github.com/annalsdb/annals/timetravel"
 )
 
 // Exit codes, the same for every command.
@@ -122,7 +123,12 @@ func message(err error) string {
 	if e, ok := errors.AsType[*fs.PathError](err); ok && strings.HasPrefix(err.Error(), "disk: ") {
 		return "cannot use the store: " + e.Error()
 	}
-	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "annals: "), ": annals: ", ": ")
+	for _, known := range []error{timetravel.ErrStillHolds, timetravel.ErrNeverHeld} { // the state's Go type says nothing here
+		if errors.Is(err, known) {
+			err = known
+		}
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "annals: "), "timetravel: "), ": annals: ", ": ")
 }
 
 // hint is what to do about err, or "".
@@ -156,7 +162,8 @@ func exitCode(err error) int {
 		return exitConflict
 	case errors.Is(err, annals.ErrDataLoss):
 		return exitDamaged
-	case errors.Is(err, disk.ErrNotAStore), errors.Is(err, annals.ErrAhead):
+	case errors.Is(err, disk.ErrNotAStore), errors.Is(err, annals.ErrAhead), errors.Is(err, errNoEvents), errors.Is(err, timetravel.ErrNoReason),
+		errors.Is(err, timetravel.ErrStillHolds), errors.Is(err, timetravel.ErrNeverHeld):
 		return exitNotFound
 	case errors.Is(err, disk.ErrLocked), errors.Is(err, annals.ErrReadOnly), errors.Is(err, annals.ErrFull),
 		errors.Is(err, annals.ErrOverloaded), errors.Is(err, syscall.EADDRINUSE):
