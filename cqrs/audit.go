@@ -36,7 +36,7 @@ type AuditRecord struct {
 // the caller learns of it. Commands that panic are recorded too, as [ErrPanic], and go on panicking. Queries are not
 // recorded.
 //
-// The function may be called concurrently. Its context is not cut off when the caller goes away. It has no say: a
+// What middlewares around it refuse, such as limits, is not recorded. The function may be called concurrently. Its context is not cut off when the caller goes away. It has no say: a
 // record that must not be lost is put somewhere durable by the function itself.
 func Audit(record func(context.Context, AuditRecord)) Middleware {
 	return func(next Handler) Handler {

@@ -75,7 +75,7 @@ func Register[C decider.Command[S, E], S decider.State[S, E], E any](b *Bus[E]) 
 // see [Handler].
 func Do[C decider.Command[S, E], S decider.State[S, E], E any](ctx context.Context, b *Bus[E], cmd C, opts ...decider.Option) (decider.Result[S, E], error) {
 	d := declare[C](b)
-	m := Message{Name: d.name, Value: cmd, subject: func() string { return decider.SubjectOf[S, E](cmd) }, stored: stored[S, E]}
+	m := Message{Name: d.name, Value: cmd, subject: subjectOf[C, S, E], stored: stored[S, E]}
 	v, err := b.handle(ctx, m, func(ctx context.Context, m Message) (any, error) {
 		cmd, ok := m.Value.(C)
 		if !ok {
@@ -91,6 +91,14 @@ func Do[C decider.Command[S, E], S decider.State[S, E], E any](ctx context.Conte
 		return result, err
 	}
 	return as[decider.Result[S, E]](m, v)
+}
+
+// subjectOf is the stream that a command is about.
+func subjectOf[C decider.Command[S, E], S decider.State[S, E], E any](cmd any) string {
+	if cmd, ok := cmd.(C); ok {
+		return decider.SubjectOf[S, E](cmd)
+	}
+	return ""
 }
 
 // stored reports whether a command's result tells of events that are stored, whatever failed after.

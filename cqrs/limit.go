@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -21,12 +22,12 @@ var (
 )
 
 // BusyError says that a message found no place before its context ended, or its patience. It matches [ErrBusy], and the
-// context's error if that ended.
+// cause of its end if the context ended.
 type BusyError struct {
 	Message string
 	// Places is how many messages may be under way.
 	Places int
-	cause  error
+	cause  error // why the context ended, if it did
 }
 
 // Error names the message and the limit.
@@ -37,7 +38,7 @@ func (e *BusyError) Error() string {
 // Is matches ErrBusy.
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 
-// Unwrap gives the context's error, or nil.
+// Unwrap gives the cause of the context's end, or nil.
 func (e *BusyError) Unwrap() error { return e.cause }
 
 // TooManyError says when a message that was refused by [Rate] may come again. It matches [ErrTooMany].
@@ -85,12 +86,21 @@ func Concurrency(places int, patience time.Duration) Middleware {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, m Message) (any, error) {
 			if err := take(ctx, taken, patience); err != nil {
-				return nil, &BusyError{Message: m.Name, Places: places, cause: ctx.Err()}
+				return nil, &BusyError{Message: m.Name, Places: places, cause: causeOf(ctx)}
 			}
 			defer func() { <-taken }()
 			return next(ctx, m)
 		}
 	}
+}
+
+// causeOf is the error of a context that has ended, and its cause.
+func causeOf(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == nil || errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // take waits for a place.
@@ -117,8 +127,10 @@ func take(ctx context.Context, taken chan<- struct{}, patience time.Duration) er
 
 // Rate lets everybody give perSecond messages a second, and burst at once after a pause; what is more is refused by
 // [TooManyError], which says when to come again. of says who somebody is, for instance by the address that a context carries;
-// nil takes the principal, and all who have none as one. Keys are forgotten as soon as nothing distinguishes them from new
-// ones.
+// nil takes the principal, and all who have none as one. Keys are forgotten soon after
+// nothing distinguishes them from new ones: memory grows with those who came lately.
+//
+// Put it outside of [Audit], whose every record is an append, unless refusals are to be recorded whatever that costs.
 func Rate(perSecond float64, burst int, of func(context.Context, Message) string) Middleware {
 	if !(perSecond > 0) || burst < 1 {
 		panic(fmt.Sprintf("cqrs: Rate: %v messages a second, %d at once: nobody could give any", perSecond, burst))
@@ -126,7 +138,7 @@ func Rate(perSecond float64, burst int, of func(context.Context, Message) string
 	if of == nil {
 		of = func(ctx context.Context, _ Message) string { return annals.PrincipalFrom(ctx).ID }
 	}
-	r := rates{limit: rate.Limit(perSecond), burst: burst, buckets: map[string]*rate.Limiter{}, sweepAt: sweepMin}
+	r := newRates(rate.Limit(perSecond), burst)
 	return func(next Handler) Handler {
 		return func(ctx context.Context, m Message) (any, error) {
 			if wait := r.wait(of(ctx, m), time.Now()); wait > 0 {
@@ -141,24 +153,35 @@ func Rate(perSecond float64, burst int, of func(context.Context, Message) string
 type rates struct {
 	limit rate.Limit
 	burst int
+	seed  maphash.Seed
 
 	mu      sync.Mutex
-	buckets map[string]*rate.Limiter
-	sweepAt int // how many buckets there are when full ones are looked for
+	buckets map[uint64]*rate.Limiter // by a hash of the key, for keys are as long as somebody makes them
+	sweepAt int                      // how many buckets there are when full ones are looked for
+	sweepBy time.Time                // or when it is time to
 }
 
-// sweepMin is how many buckets are kept without a look at whether they are full.
-const sweepMin = 1024
+const (
+	// sweepMin is how many buckets are kept without a look at whether they are full.
+	sweepMin = 1024
+	// sweepEvery is the least time between two looks at them, unless they are many.
+	sweepEvery = 10 * time.Second
+)
+
+func newRates(limit rate.Limit, burst int) *rates {
+	return &rates{limit: limit, burst: burst, seed: maphash.MakeSeed(), buckets: map[uint64]*rate.Limiter{}, sweepAt: sweepMin}
+}
 
 // wait takes a token of the key, or says how long it would take until there is one.
 func (r *rates) wait(key string, now time.Time) time.Duration {
+	hash := maphash.String(r.seed, key)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	bucket := r.buckets[key]
+	bucket := r.buckets[hash]
 	if bucket == nil {
 		r.sweep(now)
 		bucket = rate.NewLimiter(r.limit, r.burst)
-		r.buckets[key] = bucket
+		r.buckets[hash] = bucket
 	}
 	taken := bucket.ReserveN(now, 1)
 	wait := taken.DelayFrom(now)
@@ -168,15 +191,16 @@ func (r *rates) wait(key string, now time.Time) time.Duration {
 	return wait
 }
 
-// sweep forgets buckets that are full, for a new one would be. It does so when they have doubled, so that each costs little.
+// sweep forgets buckets that are full, for a new one would be. It does so when they have doubled, so that each costs little, and
+// from time to time.
 func (r *rates) sweep(now time.Time) {
-	if len(r.buckets) < r.sweepAt {
+	if len(r.buckets) < sweepMin || len(r.buckets) < r.sweepAt && now.Before(r.sweepBy) {
 		return
 	}
-	for key, bucket := range r.buckets {
+	for hash, bucket := range r.buckets {
 		if bucket.TokensAt(now) >= float64(r.burst) {
-			delete(r.buckets, key)
+			delete(r.buckets, hash)
 		}
 	}
-	r.sweepAt = max(sweepMin, 2*len(r.buckets))
+	r.sweepAt, r.sweepBy = max(sweepMin, 2*len(r.buckets)), now.Add(sweepEvery)
 }

@@ -78,6 +78,38 @@ func TestWhoFindsNoPlaceWaitsAndIsRefused(t *testing.T) {
 	})
 }
 
+func TestWhoGoesAwayWhileWaitingIsNotCalledLimited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		bus := newBus(t, cqrs.Concurrency(1, time.Hour), gated(gate))
+		release := occupy(t, bus, gate)
+		gone := errors.New("the client went away")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(gone)
+		_, err := cqrs.Do(ctx, bus, OpenDoor{Door: "2"})
+		if cqrs.OutcomeOf(err) != cqrs.OutcomeCanceled || !errors.Is(err, gone) || !errors.Is(err, cqrs.ErrBusy) {
+			t.Errorf("got %v: %s", err, cqrs.OutcomeOf(err))
+		}
+		release()
+	})
+}
+
+func TestTheSubjectIsThatOfTheCommandThatIsGiven(t *testing.T) {
+	t.Parallel()
+	change := func(next cqrs.Handler) cqrs.Handler {
+		return func(ctx context.Context, m cqrs.Message) (any, error) {
+			m.Value = OpenDoor{Door: "2"}
+			return next(ctx, m)
+		}
+	}
+	var got string
+	bus := newBus(t, change, cqrs.Audit(func(_ context.Context, r cqrs.AuditRecord) { got = r.Subject }))
+	if _, err := cqrs.Do(t.Context(), bus, OpenDoor{Door: "1"}); err != nil || got != "door-2" {
+		t.Errorf("door 2 was opened, the record is about %s, %v", got, err)
+	}
+}
+
 func TestAPlaceIsFreeAgainAfterAPanic(t *testing.T) {
 	t.Parallel()
 	explode := func(cqrs.Handler) cqrs.Handler {

@@ -15,8 +15,8 @@ type Message struct {
 	// Value is the command or the query itself. A middleware that changes it must keep its type.
 	Value any
 
-	subject func() string         // the stream that a command is about; nil for a query
-	stored  func(result any) bool // whether a command's result tells of stored events; nil if nobody knows
+	subject func(value any) string // the stream that a command is about; nil for a query
+	stored  func(result any) bool  // whether a command's result tells of stored events; nil if nobody knows
 }
 
 // Subject is the one stream that the boundary of a command's initial state names, such as "order-42": what the command is about,
@@ -25,7 +25,7 @@ func (m Message) Subject() string {
 	if m.subject == nil {
 		return ""
 	}
-	return m.subject()
+	return m.subject(m.Value)
 }
 
 // Handler deals with a message. For a command it returns the decider.Result, for a query the answer. A Result may

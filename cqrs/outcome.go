@@ -38,10 +38,21 @@ const (
 	OutcomeFailed Outcome = "failed"
 )
 
+// Outcomes are all of them.
+func Outcomes() []Outcome {
+	return []Outcome{
+		OutcomeOK, OutcomeRejected, OutcomeInvalid, OutcomeForbidden, OutcomeNotFound, OutcomeConflict, OutcomeLagging, OutcomeLimited,
+		OutcomeCanceled, OutcomeTimeout, OutcomeFailed,
+	}
+}
+
 // OutcomeOf classes an error.
 func OutcomeOf(err error) Outcome {
-	if err == nil {
+	switch {
+	case err == nil:
 		return OutcomeOK
+	case errors.Is(err, ErrBusy) && errors.Is(err, context.Canceled): // while it waited for a place
+		return OutcomeCanceled
 	}
 	for _, c := range []struct {
 		target  error

@@ -200,7 +200,13 @@ func (k *keeper[S, E]) keep(ctx context.Context, l *Loaded[S], boundary annals.Q
 	s := annals.Snapshot{
 		Key: k.key, Fingerprint: k.fingerprint, Position: l.last.position, ID: l.last.id, Revision: l.Revision, Data: data,
 	}
-	l.save = func(ctx context.Context) { k.report(ctx, k.policy.Snapshots.Save(ctx, s)) }
+	l.save = func(ctx context.Context) { // a panic here would hide that something was appended
+		var err error
+		if panicked := guard("Snapshots", ".Save", s.Position, func() { err = k.policy.Snapshots.Save(ctx, s) }); panicked != nil {
+			err = panicked
+		}
+		k.report(ctx, err)
+	}
 }
 
 // settle saves what was left to be saved.

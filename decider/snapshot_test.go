@@ -284,6 +284,24 @@ func TestADecisionDoesNotWaitForItsSnapshot(t *testing.T) {
 	}
 }
 
+// exploding cannot save anything.
+type exploding struct{ annals.Snapshots }
+
+func (exploding) Save(context.Context, annals.Snapshot) error { panic("the disk is on fire") }
+
+func TestAPanicOfTheSnapshotsDoesNotHideAnAppend(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log := keeping(memory.New(), exploding{newCounting(t)}, 2, slog.New(slog.NewTextHandler(&out, nil)))
+	move(t, log, goodsMoved{Shelf: "a", Goods: "tea", N: 1}, goodsMoved{Shelf: "a", Goods: "tea", N: 1})
+	result, err := decider.Update(t.Context(), log, rack{ID: "a"}, func(rack) ([]any, error) {
+		return []any{goodsMoved{Shelf: "a", Goods: "tea", N: 1}}, nil
+	})
+	if err != nil || result.Position != 3 || !strings.Contains(out.String(), "the disk is on fire") {
+		t.Errorf("got %+v, %v, reported %s", result, err, out.String())
+	}
+}
+
 func TestAnotherVersionOrSchemaMakesASnapshotStale(t *testing.T) {
 	t.Parallel()
 	store, snapshots := memory.New(), newCounting(t)

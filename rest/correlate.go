@@ -56,11 +56,11 @@ func correlationID(r *http.Request) (string, error) {
 	return id, nil
 }
 
-// isTraceparent reports whether s is a traceparent of version 00, with ids that are not all zeros.
+// isTraceparent reports whether s is a traceparent with ids that are not all zeros, of version 00 or of a later one that begins likewise.
 // https://www.w3.org/TR/trace-context/#traceparent-header
 func isTraceparent(s string) bool {
 	parts := strings.Split(s, "-")
-	if len(parts) != 4 || parts[0] != "00" {
+	if len(parts) < 4 || parts[0] == "ff" || parts[0] == "00" && len(parts) != 4 || len(s) > correlationBytesMax {
 		return false
 	}
 	for i, digits := range []int{2, 32, 16, 2} {

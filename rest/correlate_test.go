@@ -44,8 +44,11 @@ func TestWhatARequestBelongsToIsWrittenBesideItsEvents(t *testing.T) {
 	if m := last(); m.CorrelationID != "trip 7" || m.Traceparent != parent || m.Actor != "ann" {
 		t.Errorf("got %+v", m)
 	}
+	if send("traceparent: cc" + parent[2:] + "-what-may-come"); !strings.HasPrefix(last().Traceparent, "cc-") {
+		t.Error("a later version is refused")
+	}
 	for _, bad := range []string{
-		"", "nonsense", strings.ToUpper(parent), "ff" + parent[2:], parent + "-00", parent[:len(parent)-1] + "g",
+		"", "nonsense", strings.ToUpper(parent), "ff" + parent[2:], parent + "-00", "cc" + parent[2:20], parent[:len(parent)-1] + "g",
 		"00-00000000000000000000000000000000-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
 	} {
 		w := send("traceparent: " + bad)

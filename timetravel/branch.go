@@ -17,7 +17,8 @@ import (
 // every tool works on it: give it to annals.Log.On.
 //
 // It sees the store below as it was when it was made: what happens there later is not part of it. Retention is an exception, as
-// always: what is hidden below is hidden in the branch. Its positions and revisions are its own, without gaps where an event was
+// always: what is hidden below is hidden in the branch, also in the middle of a read; and of a stream of which all is hidden that had
+// happened when the branch was made, it may not know how far its revisions had come. Its positions and revisions are its own, without gaps where an event was
 // dropped. It keeps system events and positions of consumers, and no retention of its own. It may be used concurrently.
 type Branch struct {
 	base   annals.Store
@@ -29,11 +30,22 @@ type Branch struct {
 	shifts map[string][]shift
 	ends   annals.Position // of the past
 
+	// writer is held, as a place in the channel, by the one append that looks at the state before it, which may read base. mu
+	// is held for moments, to see or to replace what follows.
+	writer  chan struct{}
 	mu      sync.Mutex
-	tail    []annals.Recorded // what was appended
-	lasts   map[string]annals.Revision
-	changed chan struct{} // closed, and made anew, when there is more
+	tail    []annals.Recorded          // what was appended
+	lasts   map[string]annals.Revision // of the streams of tail
+	ids     map[place]int              // of the events of tail, and where they are in it
+	changed chan struct{}              // closed, and made anew, when there is more
 }
+
+var (
+	_ annals.Store       = (*Branch)(nil)
+	_ annals.Limiter     = (*Branch)(nil)
+	_ annals.SystemStore = (*Branch)(nil)
+	_ annals.Tracker     = (*Branch)(nil)
+)
 
 // piece is a run of the branch: of positions of base, or of events of its own.
 type piece struct {
@@ -104,10 +116,6 @@ type view struct {
 func (b *Branch) pinned() view {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.pinnedLocked()
-}
-
-func (b *Branch) pinnedLocked() view {
 	v := view{Branch: b, pieces: b.past, head: b.ends, changed: b.changed}
 	if n := len(b.tail); n > 0 {
 		v.pieces = append(slices.Clip(b.past), piece{at: b.ends + 1, n: uint64(n), own: b.tail})

@@ -2,6 +2,7 @@ package timetravel
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -30,9 +31,22 @@ func (b *Branch) append(ctx context.Context, events []annals.Event, conds []anna
 	if err := ended(ctx); err != nil {
 		return annals.Receipt{}, &annals.OutcomeError{Cause: err}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	v := b.pinnedLocked()
+	select {
+	case b.writer <- struct{}{}:
+		defer func() { <-b.writer }()
+	case <-ctx.Done():
+		return annals.Receipt{}, &annals.OutcomeError{Cause: ended(ctx)}
+	}
+	receipt, err := b.appendAlone(ctx, events, conds)
+	if over := ended(ctx); err != nil && over != nil && errors.Is(err, ctx.Err()) {
+		err = &annals.OutcomeError{Cause: over}
+	}
+	return receipt, err
+}
+
+// appendAlone is append for the one that holds writer.
+func (b *Branch) appendAlone(ctx context.Context, events []annals.Event, conds []annals.Condition) (annals.Receipt, error) {
+	v := b.pinned()
 	if err := v.tombstoned(ctx, events); err != nil {
 		return annals.Receipt{}, err
 	}
@@ -42,7 +56,7 @@ func (b *Branch) append(ctx context.Context, events []annals.Event, conds []anna
 	if err := v.check(ctx, conds); err != nil {
 		return annals.Receipt{}, err
 	}
-	return b.recordLocked(ctx, v, events, annals.TrackedEvents(conds))
+	return b.record(ctx, v, events, annals.TrackedEvents(conds))
 }
 
 // tombstoned refuses events in streams that have ended below.
@@ -109,7 +123,12 @@ func (v view) stored(ctx context.Context, e annals.Event) (found annals.Recorded
 	if e.ID.IsZero() {
 		return annals.Recorded{}, false, nil
 	}
-	err = v.each(ctx, annals.ByID(e.ID).WithSystem(), 0, func(r annals.Recorded) bool {
+	if i, ok := v.ids[place{e.Stream, e.ID}]; ok { // only appends change it, and this is the one that may
+		return v.tail[i], true, nil
+	}
+	past := v
+	past.pieces = v.past
+	err = past.each(ctx, annals.ByID(e.ID).WithSystem(), 0, func(r annals.Recorded) bool {
 		if r.Stream == e.Stream {
 			found, ok = r, true
 		}
@@ -259,8 +278,8 @@ func (v view) tracked(ctx context.Context, source string) (at annals.Recorded, p
 	return at, p, err
 }
 
-// recordLocked appends what has been found to be new and allowed: the events and, behind them, what the store notes itself.
-func (b *Branch) recordLocked(ctx context.Context, v view, events, notes []annals.Event) (annals.Receipt, error) {
+// record appends what has been found to be new and allowed: the events and, behind them, what the store notes itself.
+func (b *Branch) record(ctx context.Context, v view, events, notes []annals.Event) (annals.Receipt, error) {
 	receipt := annals.Receipt{Head: v.head, Revision: annals.NoRevision}
 	if len(events)+len(notes) == 0 {
 		return receipt, nil
@@ -279,7 +298,7 @@ func (b *Branch) recordLocked(ctx context.Context, v view, events, notes []annal
 		}
 		r := annals.Recorded{Event: e, Position: v.head + annals.Position(len(fresh)) + 1, Revision: annals.NoRevision, Time: now}
 		if e.Stream != "" {
-			if r.Revision, err = b.nextLocked(ctx, v, lasts, e.Stream); err != nil {
+			if r.Revision, err = b.next(ctx, v, lasts, e.Stream); err != nil {
 				return annals.Receipt{}, err
 			}
 			lasts[e.Stream] = r.Revision
@@ -296,7 +315,12 @@ func (b *Branch) recordLocked(ctx context.Context, v view, events, notes []annal
 	if len(events) > 0 {
 		receipt.First = v.head + 1
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	maps.Copy(b.lasts, lasts)
+	for i, r := range fresh {
+		b.ids[place{r.Stream, r.ID}] = len(b.tail) + i
+	}
 	b.tail = append(b.tail, fresh...)
 	receipt.Head, receipt.Time = v.head+annals.Position(len(fresh)), now
 	close(b.changed)
@@ -304,8 +328,8 @@ func (b *Branch) recordLocked(ctx context.Context, v view, events, notes []annal
 	return receipt, nil
 }
 
-// nextLocked is the revision of the next event in a stream, behind those of this append.
-func (b *Branch) nextLocked(ctx context.Context, v view, fresh map[string]annals.Revision, stream string) (annals.Revision, error) {
+// next is the revision of the next event in a stream, behind those of this append.
+func (b *Branch) next(ctx context.Context, v view, fresh map[string]annals.Revision, stream string) (annals.Revision, error) {
 	if last, ok := fresh[stream]; ok {
 		return last + 1, nil
 	}

@@ -154,8 +154,11 @@ func (v view) first(ctx context.Context, stream string, r annals.Revision) (e an
 		}
 		by := v.shifted(stream, p.base) // all through the piece
 		from := r - by
-		if by > r && int64(by) > 0 { // it was before the first
+		switch negative := int64(by) < 0; {
+		case !negative && by > r: // it was before the first
 			from = 0
+		case negative && from < r: // there is no such revision
+			from = annals.NoRevision
 		}
 		opts := []annals.ReadOption{annals.FromRevision(from), annals.After(p.base - 1), annals.AsOf(p.inBase(p.last())), annals.Limit(1)}
 		for e, err := range v.base.Read(ctx, q, opts...) {

@@ -160,15 +160,39 @@ func (l *life) edit() (story []told) {
 	return story
 }
 
+// branch makes edits, and lives on in the branch.
+func (l *life) branch(t *testing.T) *timetravel.Branch {
+	t.Helper()
+	l.edit()
+	b := branch(t, l.base, l.edits...)
+	for range l.IntN(3) {
+		if _, err := b.Append(t.Context(), []annals.Event{l.event()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.past, l.edits = nil, nil
+	for e, err := range b.Read(t.Context(), annals.All()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.past = append(l.past, e)
+	}
+	return b
+}
+
 // Whatever the edits are, the branch answers as a store in which it happened so.
 func TestABranchIsTheStoreInWhichItHappenedSo(t *testing.T) {
 	t.Parallel()
 	edits := 0
 	for seed := range uint64(400) {
 		l := newLife(t, seed)
+		base := annals.Store(l.base)
+		if seed%3 == 0 { // a branch of a branch
+			base = l.branch(t)
+		}
 		story := l.edit()
 		edits += len(l.edits)
-		b := branch(t, l.base, l.edits...)
+		b := branch(t, base, l.edits...)
 		now := l.now
 		oracle := memory.New(memory.Clock(func() time.Time { return now }))
 		for _, e := range story {

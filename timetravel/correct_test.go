@@ -81,6 +81,85 @@ func TestACorrectionIsRefusedIfSomethingMovedOrItLeadsElsewhere(t *testing.T) {
 	}
 }
 
+// What an amendment leads to is tried out, with all that it brings into boundaries, and with what the others append.
+func TestACorrectionIsProvedByTryingItOut(t *testing.T) {
+	t.Parallel()
+	amend := timetravel.Amend(Order{ID: "1"}, recount)
+	t.Run("amendments of one state", func(t *testing.T) {
+		t.Parallel()
+		log := newLog(t, Opened{"1"}, Added{"1", "tea", 1})
+		b := branch(t, log.Store(), timetravel.Replace(2, raw(t, log, Added{"1", "tea", 3})...))
+		if done, err := timetravel.Correct(t.Context(), log, b, "once", amend, amend); err != nil || len(done.Events) != 1 {
+			t.Errorf("got %+v, %v", done, err)
+		}
+		same(t, log, b)
+	})
+	t.Run("a boundary that grows to what the branch has not", func(t *testing.T) {
+		t.Parallel()
+		log := newLog(t, Priced{"jam", 9}, Opened{"1"})
+		b := branch(t, log.Store(), timetravel.Drop(1), timetravel.Insert(2, raw(t, log, Added{"1", "jam", 1})...))
+		if _, err := timetravel.Correct(t.Context(), log, b, "grows", amend); !errors.Is(err, timetravel.ErrUncorrected) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a boundary that grows as in the branch", func(t *testing.T) {
+		t.Parallel()
+		log := newLog(t, Priced{"jam", 9}, Opened{"1"})
+		b := branch(t, log.Store(), timetravel.Insert(2, raw(t, log, Added{"1", "jam", 1})...))
+		if _, err := timetravel.Correct(t.Context(), log, b, "grows", amend); err != nil {
+			t.Error(err)
+		}
+		same(t, log, b)
+	})
+	t.Run("what happened in the boundary that it grows to", func(t *testing.T) {
+		t.Parallel()
+		log := newLog(t, Opened{"1"})
+		b := branch(t, log.Store(), timetravel.Insert(1, raw(t, log, Added{"1", "jam", 1})...))
+		if _, err := log.Append(t.Context(), []any{Priced{"jam", 9}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := timetravel.Correct(t.Context(), log, b, "late", amend); !errors.Is(err, annals.ErrConflict) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("events that lose something when they are stored", func(t *testing.T) {
+		t.Parallel()
+		log := newLogOf(t, annals.NewSchema([]any{Received{}, Counted{}, Lied{}, Lossy{}}), Received{"tea", 1})
+		b := branch(t, log.Store(), timetravel.Replace(1, raw(t, log, Received{"tea", 5})...))
+		lossy := timetravel.Amend(Stock{ID: "tea"}, func(a, w Stock, _ []timetravel.Change) ([]any, error) { return []any{Lossy{"tea", w.N - a.N}}, nil })
+		if _, err := timetravel.Correct(t.Context(), log, b, "lossy", lossy); !errors.Is(err, timetravel.ErrUncorrected) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// Lossy does not keep what it says.
+type Lossy struct {
+	Stock string `json:"stock" annals:"stock,stream"`
+	n     int
+}
+
+func same(t *testing.T, log *annals.Log[any], b *timetravel.Branch) {
+	t.Helper()
+	if changes, err := timetravel.Compare(t.Context(), log, log.On(b), Order{ID: "1"}); err != nil || len(changes) > 0 {
+		t.Errorf("still to change: %v, %v", changes, err)
+	}
+}
+
+func TestABranchOfAnotherStoreCorrectsNothing(t *testing.T) {
+	t.Parallel()
+	log, other := newLog(t, Opened{"1"}), newLog(t, Opened{"1"}, Paid{"1"})
+	amend := timetravel.Amend(Order{ID: "1"}, recount)
+	for name, b := range map[string]*timetravel.Branch{"another store": branch(t, other.Store()), "a branch": branch(t, branch(t, log.Store()))} {
+		if _, err := timetravel.Correct(t.Context(), log, b, "no", amend); !errors.Is(err, timetravel.ErrForeignBranch) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := timetravel.Correct(t.Context(), log, branch(t, log.Store()), "no", timetravel.Amendment[any]{}); !errors.Is(err, annals.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Stock is counted by differences, which can be undone, but for a count.
 type (
 	Stock struct {
@@ -110,6 +189,8 @@ func (s Stock) Evolve(e any) Stock {
 		s.N += e.N
 	case Counted:
 		s.N = e.N
+	case Lossy:
+		s.N += e.n
 	}
 	return s
 }

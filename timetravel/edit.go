@@ -61,22 +61,24 @@ type Edit struct {
 // Insert lets these events have happened right after a position; after 0 they come first. annals.Log.Encode makes them of values.
 // Several inserts after one position stand in the order in which they are given.
 func Insert(after annals.Position, events ...annals.Event) Edit {
-	return Edit{kind: editInsert, after: after, events: events}
+	return Edit{kind: editInsert, after: after, events: slices.Clone(events)}
 }
 
 // Drop lets the events at these positions not have happened.
-func Drop(positions ...annals.Position) Edit { return Edit{kind: editDrop, positions: positions} }
+func Drop(positions ...annals.Position) Edit {
+	return Edit{kind: editDrop, positions: slices.Clone(positions)}
+}
 
 // Replace lets other events have happened instead of one. A single one in the same stream takes the id and the metadata of the event
 // that it replaces: what that led to still names it as its cause.
 func Replace(p annals.Position, events ...annals.Event) Edit {
-	return Edit{kind: editReplace, positions: []annals.Position{p}, after: p, events: events}
+	return Edit{kind: editReplace, positions: []annals.Position{p}, after: p, events: slices.Clone(events)}
 }
 
 // Move lets events have happened elsewhere, one right after the other in the order given: right after a position, 0 being before all
 // others.
 func Move(after annals.Position, positions ...annals.Position) Edit {
-	return Edit{kind: editMove, after: after, positions: positions}
+	return Edit{kind: editMove, after: after, positions: slices.Clone(positions)}
 }
 
 // Until forgets all that happened after a position.
@@ -107,9 +109,13 @@ func (e Edit) String() string {
 }
 
 func types(events []annals.Event) string {
-	names := make([]string, len(events))
-	for i, e := range events {
-		names[i] = e.Type
+	const shown = 3
+	var names []string
+	for _, e := range events[:min(len(events), shown)] {
+		names = append(names, e.Type)
+	}
+	if more := len(events) - shown; more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(names, ", ")
 }
@@ -133,6 +139,9 @@ func (e Edit) check(cut annals.Position, limits annals.Limits) (problem string, 
 	case editUntil:
 	default:
 		return "is the zero Edit: make one with Insert, Drop, Replace, Move or Until", nil
+	}
+	if year := e.at.Year(); year < 1 || year > 9999 {
+		return "has a time that cannot be written", nil
 	}
 	if !e.at.IsZero() && (e.kind == editDrop || e.kind == editUntil) {
 		return "has a time, but happens at none", nil

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/decider"
@@ -32,8 +34,8 @@ type GoTest struct {
 // lead to today, as JSON. Of a branch it makes a regression test of something that has never happened. The events are in it as they
 // are stored: look whether they are personal before it is kept.
 func WriteTest[S decider.State[S, E], E any](ctx context.Context, w io.Writer, log *annals.Log[E], initial S, o GoTest) error {
-	if !token.IsIdentifier(o.Package) || !token.IsIdentifier(o.Name) || !strings.HasPrefix(o.Name, "Test") || o.Schema == "" || o.Initial == "" {
-		return &annals.InvalidError{What: "Go test", Problem: "Package and Name must be names, the second one beginning with Test; Schema and Initial must be expressions"}
+	if !token.IsIdentifier(o.Package) || !token.IsIdentifier(o.Name) || !isTestName(o.Name) || o.Schema == "" || o.Initial == "" {
+		return &annals.InvalidError{What: "Go test", Problem: "Package and Name must be names, the second one that of a test; Schema and Initial must be expressions"}
 	}
 	l, err := decider.Load(ctx, log, initial)
 	if err != nil {
@@ -109,6 +111,13 @@ func %s(t *testing.T) {
 	}
 }
 `
+
+// isTestName reports whether go test runs a function of this name as a test.
+func isTestName(name string) bool {
+	rest, ok := strings.CutPrefix(name, "Test")
+	first, _ := utf8.DecodeRuneInString(rest)
+	return ok && name != "TestMain" && !unicode.IsLower(first)
+}
 
 // writeEvent writes one element of the slice of events. Ids and metadata play no part in a state.
 func writeEvent(b *bytes.Buffer, e annals.Event) {

@@ -83,8 +83,17 @@ func Reverse[S decider.State[S, E], E any](ctx context.Context, log *annals.Log[
 		return Correction[E]{}, err
 	}
 	done.Changes = [][]Change{slices.Clip(changes)}
-	if err := leadsTo(log, l, done.Events, want); err != nil {
+	tried, err := whatIf(ctx, log.Store(), l.Position, nil)
+	if err != nil {
+		return Correction[E]{}, err
+	}
+	trial := log.On(tried)
+	if _, err := trial.Append(ctx, done.Events); err != nil {
 		return Correction[E]{}, fmt.Errorf("timetravel: reverse: %w", err)
 	}
-	return done.append(ctx, log, reason, []annals.Condition{annals.NoneSince(l.Position, l.Boundary).WithEvents()})
+	boundary, err := proved(ctx, trial, initial, want)
+	if err != nil {
+		return Correction[E]{}, fmt.Errorf("timetravel: reverse: %w", err)
+	}
+	return done.append(ctx, log, reason, []annals.Condition{annals.NoneSince(l.Position, boundary).WithEvents()})
 }

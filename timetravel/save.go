@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -54,7 +55,7 @@ type savedEvent struct {
 // asJSON is b as JSON, if it comes back from a document as it is.
 func asJSON(b []byte) (doc json.RawMessage, rest []byte) {
 	var compact bytes.Buffer
-	if len(b) == 0 || json.Compact(&compact, b) != nil || !bytes.Equal(compact.Bytes(), b) {
+	if len(b) == 0 || depth(b) > depthMax || json.Compact(&compact, b) != nil || !bytes.Equal(compact.Bytes(), b) {
 		return nil, b
 	}
 	// The encoder escapes some characters: what it would change is kept as bytes.
@@ -62,6 +63,24 @@ func asJSON(b []byte) (doc json.RawMessage, rest []byte) {
 		return nil, b
 	}
 	return b, nil
+}
+
+// depthMax is how deep JSON may be to be kept as JSON: a decoder bounds the depth of the whole document.
+const depthMax = 1000
+
+// depth is how deep the brackets of a text are, more or less: those in strings count too.
+func depth(b []byte) (most int) {
+	n := 0
+	for _, c := range b {
+		switch c {
+		case '{', '[':
+			n++
+			most = max(most, n)
+		case '}', ']':
+			n--
+		}
+	}
+	return most
 }
 
 func save(events []annals.Event) (saved []savedEvent) {
@@ -134,8 +153,16 @@ func (s savedEdit) restore() (Edit, error) {
 	if s.Until != nil {
 		found = append(found, Until(*s.Until))
 	}
-	if len(found) != 1 {
+	if len(found) != 1 || (s.To != nil) != (s.Move != nil) {
 		return Edit{}, errors.New("want one of insertAfter, drop, replace, move with after, and until")
+	}
+	if s.Events != nil && s.Insert == nil && s.Replace == nil {
+		return Edit{}, errors.New("has events, but brings none in")
+	}
+	for i, e := range s.Events {
+		if e.Data != nil && e.Bytes != nil || e.Metadata != nil && e.RawMetadata != nil {
+			return Edit{}, fmt.Errorf("event %d has its data, or its metadata, twice", i)
+		}
 	}
 	if s.At != nil {
 		found[0] = found[0].At(*s.At)
@@ -182,13 +209,16 @@ func idAt(ctx context.Context, s annals.Store, p annals.Position) (*annals.ID, e
 
 // OpenBranch makes the branch that [Branch.Save] has written, over the store that it was of. What has happened in the store since is
 // no part of it. It fails with [ErrForeignBranch] if that is another store, or one that was put back to a backup, as far as
-// the event at the saved head can tell. A document without a head is a branch of the store as it is now. What was appended happens again, now.
+// the event at the saved head can tell; if what an edit names is hidden since, it is an [EditError]. A document without a head is a branch of the store as it is now. What was appended happens again, now.
 func OpenBranch(ctx context.Context, s annals.Store, r io.Reader) (*Branch, error) {
 	var saved savedBranch
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&saved); err != nil {
 		return nil, fmt.Errorf("timetravel: open branch: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("timetravel: open branch: something follows the document")
 	}
 	if saved.Format != branchFormat {
 		return nil, fmt.Errorf("timetravel: open branch: format %d is not known, want %d", saved.Format, branchFormat)
@@ -222,9 +252,22 @@ func OpenBranch(ctx context.Context, s annals.Store, r io.Reader) (*Branch, erro
 		return nil, err
 	}
 	for i, e := range restore(saved.Appended) {
-		if _, err := b.System().Append(ctx, []annals.Event{e}); err != nil {
+		if err := b.appendAgain(ctx, e); err != nil {
 			return nil, fmt.Errorf("timetravel: open branch: appended event %d: %w", i, err)
 		}
 	}
 	return b, nil
+}
+
+// appendAgain appends what was in the tail of a saved branch.
+func (b *Branch) appendAgain(ctx context.Context, e annals.Event) error {
+	if source, ok := strings.CutPrefix(e.Stream, annals.TrackingStream("")); ok && e.Type == annals.TypeTracked {
+		p, err := annals.TrackedPosition(e)
+		if err == nil {
+			_, err = b.Append(ctx, nil, annals.TrackingAt(source, p))
+		}
+		return err
+	}
+	_, err := b.System().Append(ctx, []annals.Event{e})
+	return err
 }

@@ -43,6 +43,40 @@ func TestASavedBranchIsTheSameBranch(t *testing.T) {
 	}
 }
 
+func TestASavedBranchKeepsIDsAndPositionsOfConsumers(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, Opened{"1"})
+	inserted := annals.Event{Type: "Added", Stream: "order-1", Tags: []string{"order:1", "product:tea"}, Data: []byte(`{"order":"1","product":"tea","count":1}`)}
+	deep := annals.Event{Type: "Added", Data: append(bytes.Repeat([]byte("["), 9999), bytes.Repeat([]byte("]"), 9999)...)}
+	b := branch(t, log.Store(), timetravel.Insert(1, inserted, deep))
+	ctx := annals.WithMetadata(t.Context(), annals.Metadata{CausationID: at(t, b, 2).ID.String()})
+	if _, err := log.On(b).Append(ctx, []any{Paid{"1"}}, annals.TrackingAt("mail", 7)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.System().Append(t.Context(), []annals.Event{{Type: "$timer", Stream: "$timers"}}); err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := b.Save(t.Context(), &file); err != nil {
+		t.Fatal(err)
+	}
+	again, err := timetravel.OpenBranch(t.Context(), log.Store(), &file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if why, err := timetravel.Why(t.Context(), log.On(again), Order{ID: "1"}, "status"); err != nil || len(why.Causes) != 1 {
+		t.Errorf("got %+v, %v", why, err)
+	}
+	if p, err := again.Tracked(t.Context(), "mail"); err != nil || p != 7 {
+		t.Errorf("got %d, %v", p, err)
+	}
+	x, err := b.Head(t.Context())
+	y, againErr := again.Head(t.Context())
+	if err != nil || againErr != nil || x != y {
+		t.Errorf("one ends at %d, %v, the other at %d, %v", x, err, y, againErr)
+	}
+}
+
 // all are the events of a store, but for ids of inserted events and times of appended ones.
 func all(t *testing.T, s annals.Store) string {
 	t.Helper()
@@ -74,6 +108,10 @@ func TestABranchIsNotOpenedOverAnotherStore(t *testing.T) {
 		"EOF":                   ``,
 		"edit 0: want one of":   `{"annalsBranch":1,"head":"0","edits":[{"drop":["1"],"until":"0"}]}`,
 		"position 1 is not":     `{"annalsBranch":1,"head":"0","edits":[{"drop":["1"]}]}`,
+		"something follows":     `{"annalsBranch":1,"edits":[]} {}`,
+		"brings none in":        `{"annalsBranch":1,"edits":[{"until":"0","events":[{"type":"A"}]}]}`,
+		"want one of":           `{"annalsBranch":1,"edits":[{"until":"0","after":"0"}]}`,
+		"event 0 has its data":  `{"annalsBranch":1,"edits":[{"insertAfter":"0","events":[{"type":"A","data":1,"bytes":"AA=="}]}]}`,
 		"appended event 0":      `{"annalsBranch":1,"head":"0","edits":[],"appended":[{"type":""}]}`,
 	} {
 		if _, err := timetravel.OpenBranch(t.Context(), log.Store(), strings.NewReader(doc)); err == nil || !strings.Contains(err.Error(), problem) {
@@ -106,6 +144,8 @@ func TestABranchIsWrittenAsATest(t *testing.T) {
 		{Package: "a", Name: "X", Schema: "s", Initial: "i"},
 		{Package: "a", Name: "TestX"},
 		{Package: "a", Name: "TestX", Schema: "s(", Initial: "i"},
+		{Package: "a", Name: "Testx", Schema: "s", Initial: "i"},
+		{Package: "a", Name: "TestMain", Schema: "s", Initial: "i"},
 	} {
 		if err := timetravel.WriteTest(t.Context(), &got, what, Order{ID: "1"}, o); err == nil {
 			t.Errorf("%+v is taken", o)

@@ -37,7 +37,8 @@ func whatIf(ctx context.Context, s annals.Store, made annals.Position, edits []E
 	f := fork{
 		Branch: &Branch{
 			base: s, limits: limits, edits: slices.Clone(edits), made: made, cut: cut, shifts: map[string][]shift{},
-			lasts: map[string]annals.Revision{}, changed: make(chan struct{}),
+			lasts: map[string]annals.Revision{}, ids: map[place]int{},
+			writer: make(chan struct{}, 1), changed: make(chan struct{}),
 		},
 		dropped: map[annals.Position]dropped{}, ids: map[place]int{},
 	}
@@ -122,10 +123,7 @@ func (f *fork) take(ctx context.Context, i int, e Edit) error {
 		n := &a.events[j]
 		*n = n.Canonical().Clone()
 		if e.kind == editReplace && len(e.events) == 1 && n.Stream == gone[0].Stream {
-			n.ID = gone[0].ID
-			if n.Metadata == nil {
-				n.Metadata = gone[0].Metadata
-			}
+			n.ID, n.Metadata = gone[0].ID, gone[0].Metadata
 		}
 		if n.ID.IsZero() {
 			n.ID = annals.NewID()
@@ -135,6 +133,9 @@ func (f *fork) take(ctx context.Context, i int, e Edit) error {
 			return &EditError{Index: i, Edit: e, Problem: fmt.Sprintf("edit %d has an event with this id in this stream", other), cause: &annals.IDReusedError{IDs: []annals.ID{n.ID}}}
 		}
 		f.ids[where] = i
+	}
+	if e.kind != editMove { // the ids that were chosen are those of the branch, and of its file
+		f.edits[i].events = a.events
 	}
 	f.added = append(f.added, a)
 	return nil
@@ -252,7 +253,7 @@ func (f *fork) add(ctx context.Context, a added) error {
 // revision is that of an event which is added to a stream behind a position of base.
 func (f *fork) revision(ctx context.Context, stream string, behind annals.Position) (annals.Revision, error) {
 	by := f.shifted(stream, behind+1)
-	for e, err := range f.base.Read(ctx, annals.Stream(stream), annals.After(behind), annals.AsOf(f.cut), annals.Limit(1)) {
+	for e, err := range f.base.Read(ctx, annals.Stream(stream).WithSystem(), annals.After(behind), annals.AsOf(f.cut), annals.Limit(1)) {
 		return e.Revision + by, err // it takes the place of the next
 	}
 	last, err := lastInBase(ctx, f.base, stream, behind)
@@ -265,16 +266,30 @@ func lastInBase(ctx context.Context, s annals.Store, stream string, upto annals.
 	for e, err := range s.Read(ctx, q, annals.AsOf(upto), annals.Backwards(), annals.Limit(1)) {
 		return e.Revision, err
 	}
-	kept, err := retentionIn(ctx, s, stream)
-	if err != nil || kept.State == annals.StreamLive {
-		return annals.NoRevision, err
+	// All that it had by then is hidden, if it had anything.
+	if below, ok := s.(*Branch); ok {
+		last, err := lastInBase(ctx, below.base, stream, below.cut)
+		if err != nil || last == annals.NoRevision {
+			return annals.NoRevision, err
+		}
+		return last + below.shifted(stream, below.cut+1), nil
 	}
-	return kept.Last, nil // all that it had is hidden
+	kept, err := retentionIn(ctx, s, stream)
+	switch {
+	case err != nil || kept.Last == annals.NoRevision:
+		return annals.NoRevision, err
+	case kept.State == annals.StreamLive: // it has events since
+		return kept.First - 1, nil // NoRevision, which is -1, if they are the first
+	}
+	return kept.Last, nil
 }
 
 // retentionIn is what a store has kept of a stream. State is 0, and Last annals.NoRevision, if it keeps no such books, or none of a
 // stream with this name.
 func retentionIn(ctx context.Context, s annals.Store, stream string) (annals.StreamRetention, error) {
+	if below, ok := s.(*Branch); ok {
+		return retentionIn(ctx, below.base, stream)
+	}
 	retainer, ok := s.(annals.Retainer)
 	if unfit := annals.CheckRetained(stream, annals.LimitsOf(s)); !ok || unfit != nil {
 		return annals.StreamRetention{Last: annals.NoRevision}, nil //nolint:nilerr // it is not that something went wrong

@@ -1,10 +1,15 @@
 package timetravel_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"math"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -182,6 +187,152 @@ func TestABranchHonoursTheRetentionBelow(t *testing.T) {
 	}
 }
 
+func TestABranchOfABranchKnowsTheRetentionBelow(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, Opened{"1"}, Opened{"2"}, Opened{"3"})
+	must := func(_ annals.Receipt, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(annals.DeleteStream(t.Context(), log.Store(), "order-1"))
+	must(annals.TombstoneStream(t.Context(), log.Store(), "order-2"))
+	b := log.On(branch(t, branch(t, log.Store(), timetravel.Drop(3))))
+	receipt, err := b.Append(t.Context(), []any{Opened{"1"}}, annals.StreamIn("order-1", annals.StreamDeleted))
+	if err != nil || receipt.Revision != 1 {
+		t.Errorf("got %+v, %v", receipt, err)
+	}
+	if _, err := b.Append(t.Context(), []any{Opened{"2"}}); !errors.Is(err, annals.ErrStreamTombstoned) {
+		t.Errorf("got %v", err)
+	}
+	if receipt, err := b.Append(t.Context(), []any{Opened{"3"}}, annals.StreamIn("order-3", annals.StreamNone)); err != nil || receipt.Revision != 0 {
+		t.Errorf("got %+v, %v", receipt, err)
+	}
+}
+
+func TestRevisionsGoOnWhereAllIsHiddenThatABranchHas(t *testing.T) {
+	t.Parallel()
+	log := newLog(t, Opened{"1"}, Added{"1", "tea", 1}, Added{"1", "tea", 1})
+	b := branch(t, log.Store())
+	for range 3 { // no part of the branch
+		if _, err := log.Append(t.Context(), []any{Added{"1", "tea", 1}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := annals.Retain(t.Context(), log.Store(), "order-1", annals.Retention{TruncateBefore: 3}); err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := log.On(b).Append(t.Context(), []any{Added{"1", "tea", 1}}, annals.StreamIn("order-1", annals.StreamEmpty))
+	if err != nil || receipt.Revision != 3 {
+		t.Errorf("got %+v, %v", receipt, err)
+	}
+}
+
+func TestRevisionsCountTheSystemsEventsToo(t *testing.T) {
+	t.Parallel()
+	s := memory.New()
+	for _, kind := range []string{"A", "$note", "B"} {
+		if _, err := s.System().Append(t.Context(), []annals.Event{{Type: kind, Stream: "s-1"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := branch(t, s, timetravel.Insert(1, annals.Event{Type: "X", Stream: "s-1"}))
+	var got []string
+	for e, err := range b.Read(t.Context(), annals.Stream("s-1").WithSystem()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprint(e.Type, e.Revision))
+	}
+	if want := "A0 X1 $note2 B3"; strings.Join(got, " ") != want {
+		t.Errorf("got %v", got)
+	}
+	b = branch(t, s, timetravel.Drop(1))
+	for _, o := range []annals.ReadOption{annals.FromRevision(math.MaxUint64), annals.FromRevision(math.MaxUint64 - 1)} {
+		for e, err := range b.Read(t.Context(), annals.Stream("s-1"), o) {
+			t.Errorf("got %+v, %v", e, err)
+		}
+	}
+	for _, err := range b.Read(t.Context(), annals.Stream("s-1"), annals.AsOfRevision(math.MaxUint64)) {
+		if !errors.Is(err, annals.ErrAhead) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// slow is a store whose reads can be held up.
+type slow struct {
+	*memory.Store
+	before func()
+}
+
+func (s *slow) Read(ctx context.Context, q annals.Query, o ...annals.ReadOption) iter.Seq2[annals.Recorded, error] {
+	if s.before != nil {
+		s.before()
+	}
+	return s.Store.Read(ctx, q, o...)
+}
+
+func TestNobodyWaitsForAnAppendThatReadsBelow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{Store: memory.New()}
+		if _, err := s.Append(t.Context(), []annals.Event{{Type: "A", Stream: "s-1"}}); err != nil {
+			t.Fatal(err)
+		}
+		b := branch(t, s)
+		gate, done := make(chan struct{}), make(chan error, 1)
+		s.before = sync.OnceFunc(func() { <-gate })
+		go func() {
+			_, err := b.Append(t.Context(), []annals.Event{{ID: annals.NewID(), Type: "A", Stream: "s-1"}})
+			done <- err
+		}()
+		synctest.Wait()
+		if head, err := b.Head(t.Context()); err != nil || head != 1 {
+			t.Errorf("got %d, %v", head, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := b.Append(ctx, []annals.Event{{Type: "A"}}); !errors.Is(err, annals.ErrNotWritten) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		close(gate)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		s.before = cancel
+		if _, err := b.Append(ctx, []annals.Event{{ID: annals.NewID(), Type: "A", Stream: "s-1"}}); !errors.Is(err, annals.ErrNotWritten) || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestEditsAreTheirOwn(t *testing.T) {
+	t.Parallel()
+	log := newLog(t)
+	if _, err := log.Append(annals.WithMetadata(t.Context(), annals.Metadata{CorrelationID: "c"}), []any{Added{"1", "tea", 1}, Opened{"2"}}); err != nil {
+		t.Fatal(err)
+	}
+	other, err := log.Encode(annals.WithPrincipal(t.Context(), annals.Principal{ID: "ann"}), []any{Added{"1", "tea", 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	positions := []annals.Position{2}
+	b := branch(t, log.Store(), timetravel.Replace(1, other...), timetravel.Drop(positions...))
+	if m := at(t, b, 1).Meta(); m.CorrelationID != "c" || m.Actor != "" {
+		t.Errorf("the metadata is not that of the event replaced: %+v", m)
+	}
+	positions[0] = 1
+	if text := fmt.Sprint(b.Edits()); text != "[replace 1 by Added drop [2]]" {
+		t.Error(text)
+	}
+	if text := timetravel.Insert(0, make([]annals.Event, 1000)...).String(); len(text) > 50 {
+		t.Error(text)
+	}
+}
+
 func TestEditsThatCannotBeMadeSayWhy(t *testing.T) {
 	t.Parallel()
 	log := newLog(t, past...)
@@ -204,6 +355,7 @@ func TestEditsThatCannotBeMadeSayWhy(t *testing.T) {
 		"edit 0, insert Opened after 0: position 2 has an event with this id":     {timetravel.Insert(0, known)},
 		"edit 0, drop [2]: has a time, but happens at none":                       {timetravel.Drop(2).At(time.Now())},
 		"edit 0, insert $secret after 0: event 0: annals: invalid event 0: names": {timetravel.Insert(0, annals.Event{Type: "$secret"})},
+		"has a time that cannot be written":                                       {timetravel.Insert(0, e...).At(time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC))},
 		"is not between any time and ":                                            {timetravel.Insert(0, e...).At(time.Now().Add(time.Hour))},
 		"edit 1, drop [7]: position 7 is not between 1 and 3":                     {timetravel.Until(3), timetravel.Drop(7)},
 	} {

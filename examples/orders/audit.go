@@ -3,6 +3,7 @@ package orders
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/cqrs"
@@ -30,6 +31,7 @@ type CommandPage struct {
 func (q ListCommands) Validate() error {
 	var v decider.Invalid
 	v.Check(q.Limit == nil || *q.Limit >= 1 && *q.Limit <= pageMax, "limit", fmt.Sprintf("must be from 1 to %d", pageMax))
+	v.Check(q.Outcome == "" || slices.Contains(cqrs.Outcomes(), q.Outcome), "outcome", "is none")
 	v.Check(q.Before == nil || *q.Before > 0, "before", "must be at least 1")
 	return v.Err()
 }
@@ -45,7 +47,11 @@ func (s *Service) answerAudit(ctx context.Context, q ListCommands) (CommandPage,
 	}
 	opts := []annals.ReadOption{annals.Backwards(), annals.Limit(limit + 1), annals.AtLeast(annals.AtLeastFrom(ctx))}
 	if q.Before != nil {
-		opts = append(opts, annals.AsOf(*q.Before-1))
+		head, err := s.log.Store().Head(ctx)
+		if err != nil {
+			return CommandPage{}, err
+		}
+		opts = append(opts, annals.AsOf(min(*q.Before-1, head)))
 	}
 	page := CommandPage{Commands: []cqrs.Given{}}
 	for g, err := range s.trail.Read(ctx, cqrs.Asked{Principal: q.Principal, Subject: q.Subject, Outcome: q.Outcome}, opts...) {

@@ -44,6 +44,10 @@ func TestTheAuditTrailTellsWhoWasRefusedWhat(t *testing.T) {
 	if first.Commands[0].Outcome != "rejected" || second.Commands[0].Command != "CreateOrder" {
 		t.Errorf("got %+v, then %+v", first, second)
 	}
+	if later := ask("before=999999"); len(later.Commands) < 3 {
+		t.Errorf("got %+v", later)
+	}
+	a.clerk("GET", "/audit?outcome=nonsense", "").is(422)
 	if ok := ask("outcome=forbidden"); len(ok.Commands) != 1 {
 		t.Errorf("got %+v", ok)
 	}

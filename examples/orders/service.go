@@ -142,8 +142,10 @@ func middleware(c Config, trail *cqrs.Trail, logger *slog.Logger) ([]cqrs.Middle
 		around = append(around, measure)
 	}
 	return append(around,
-		cqrs.Logging(logger), cqrs.Audit(trail.Record), cqrs.Timeout(messageTimeout),
+		cqrs.Logging(logger),
 		cqrs.Commands(cqrs.Concurrency(commandsMost, patience)), cqrs.Queries(cqrs.Concurrency(queriesMost, patience)),
+		cqrs.Audit(trail.Record), // inside of the limits: a record is an append
+		cqrs.Timeout(messageTimeout),
 	), nil
 }
 
