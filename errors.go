@@ -42,6 +42,8 @@ var (
 	ErrFull = errors.New("annals: no space left")
 	// ErrOverloaded: the store has too much in flight; nothing was written. Try again later.
 	ErrOverloaded = errors.New("annals: overloaded")
+	// ErrUnprotected: an event has personal data, and the store would keep it in plain. See [Protector].
+	ErrUnprotected = errors.New("annals: personal data in a store that does not protect it")
 	// ErrUnsupported: the store lacks an optional power.
 	ErrUnsupported = errors.New("annals: not supported by this store")
 )

@@ -16,6 +16,7 @@ type Log[E any] struct {
 	schema           *Schema[E]
 	requireAuthorize bool
 	snapshots        *SnapshotPolicy
+	protects         bool // the store may be given personal data
 }
 
 // LogOption adjusts a log.
@@ -35,7 +36,7 @@ func NewLog[E any](s Store, schema *Schema[E], opts ...LogOption) *Log[E] {
 	for _, f := range opts {
 		f(&o)
 	}
-	return &Log[E]{store: s, schema: schema, requireAuthorize: o.requireAuthorize, snapshots: o.snapshots}
+	return &Log[E]{store: s, schema: schema, requireAuthorize: o.requireAuthorize, snapshots: o.snapshots, protects: protects(s)}
 }
 
 // Store is the store below.
@@ -50,7 +51,7 @@ func (l *Log[E]) RequiresAuthorize() bool { return l.requireAuthorize }
 // On is the same log over another store, such as a what-if branch. Snapshots belong to a store, so it keeps none.
 func (l *Log[E]) On(s Store) *Log[E] {
 	o := *l
-	o.store, o.snapshots = s, nil
+	o.store, o.snapshots, o.protects = s, nil, protects(s)
 	return &o
 }
 
@@ -159,7 +160,7 @@ func (l *Log[E]) Append(ctx context.Context, events []E, conds ...Condition) (Re
 }
 
 // Encode makes the stored form of the events, with a new id each and the metadata of ctx, for those who append them
-// to the store themselves.
+// to the store themselves. Events with personal data are refused with [ErrUnprotected] if the store is no [Protector].
 func (l *Log[E]) Encode(ctx context.Context, events []E) ([]Event, error) {
 	raw := make([]Event, len(events))
 	metadata := MetadataFrom(ctx).encode()
@@ -168,11 +169,20 @@ func (l *Log[E]) Encode(ctx context.Context, events []E) ([]Event, error) {
 		if err != nil {
 			return nil, err
 		}
+		if !l.protects && l.schema.isPersonal(v) {
+			return nil, fmt.Errorf("%w: %s: use privacy.Protect", ErrUnprotected, e.Type)
+		}
 		e.ID = NewID()
 		e.Metadata = metadata
 		raw[i] = e
 	}
 	return raw, nil
+}
+
+// isPersonal reports whether a value's type has personal fields.
+func (s *Schema[E]) isPersonal(v E) bool {
+	et := s.byType[reflect.TypeOf(v)]
+	return et != nil && et.personal
 }
 
 // Bind checks q against the schema and turns it into the query that a store understands: values of hashed tags are

@@ -51,6 +51,7 @@ type eventType struct {
 	scratch     sync.Pool // of *scratch
 	version     uint16    // as it is stored today
 	plan        *tagPlan
+	personal    bool // it has a field that is personal
 	upcasts     map[uint16]upcast
 }
 
@@ -266,11 +267,38 @@ func (s *Schema[E]) complete(b *schemaBuilder, et *eventType) {
 			b.mistake("event %s: no upcaster from version %d", et.goType, v)
 		}
 	}
+	et.personal = isPersonal(et.goType, nil)
 	p := planner{mistake: b.mistake, owner: et.goType, tags: s.tags, within: map[reflect.Type]*tagPlan{}}
 	et.plan = p.plan(et.goType)
 	if p.streams > 1 {
 		b.mistake("event %s: %d fields name its stream", et.goType, p.streams)
 	}
+}
+
+// personal is what types of personal values have.
+type personal interface{ IsPersonal() }
+
+// isPersonal reports whether values of a type have, however deep, a value of a personal type in them. What lies behind interfaces is
+// not seen.
+func isPersonal(t reflect.Type, within []reflect.Type) bool {
+	if t.Implements(reflect.TypeFor[personal]()) {
+		return true
+	}
+	if slices.Contains(within, t) {
+		return false
+	}
+	within = append(within, t)
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		return isPersonal(t.Elem(), within)
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if isPersonal(f.Type, within) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // goName is a type's name without its package; none for generic types, whose names are not fit to be stored.

@@ -108,6 +108,19 @@ func System(s Store) (Store, error) {
 	return nil, ErrUnsupported
 }
 
+// Protector is implemented by stores that keep personal data from lying in plain on a disk: they encrypt it, or have no disk. A [Log] does
+// not hand events with fields of a type that has a method IsPersonal, such as privacy.Personal, to other stores.
+type Protector interface {
+	// ProtectsPersonal reports whether it does.
+	ProtectsPersonal() bool
+}
+
+// protects reports whether a store may be given personal data.
+func protects(s Store) bool {
+	p, ok := s.(Protector)
+	return ok && p.ProtectsPersonal()
+}
+
 // Scanner is implemented by stores that can lend events instead of giving them away, which spares a copy of each and
 // several times the time of a long read. Use it through [Scan]. It is for whoever keeps nothing of what it reads, or keeps
 // copies: folds, exports, servers.

@@ -94,6 +94,9 @@ func (b *Branch) Streams() []string {
 	return streams
 }
 
+// ProtectsPersonal implements annals.Protector: what a branch adds lies in memory.
+func (b *Branch) ProtectsPersonal() bool { return true }
+
 // Limits implements annals.Limiter.
 func (b *Branch) Limits() annals.Limits { return b.limits }
 

@@ -92,6 +92,9 @@ func (s *Store) Limits() annals.Limits {
 // System is the same store with leave to append system events.
 func (s *Store) System() annals.Store { return systemStore{s} }
 
+// ProtectsPersonal implements [annals.Protector]: nothing lies on a disk.
+func (s *Store) ProtectsPersonal() bool { return true }
+
 type systemStore struct{ *Store }
 
 func (s systemStore) Append(ctx context.Context, events []annals.Event, conds ...annals.Condition) (annals.Receipt, error) {

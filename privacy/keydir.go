@@ -1,0 +1,264 @@
+package privacy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/internal/vfs"
+)
+
+// Keys is a [Keystore] in a directory, a file for each key. Make one with [OpenKeys]. Several processes may use one.
+//
+// A file is named by a hash of its subject, and holds the key wrapped under the master key. It is synced before a value is encrypted
+// under the key, and overwritten before it is removed; what a file system or a disk keeps of overwritten blocks is worth nothing
+// without the master key.
+type Keys struct {
+	dir    string
+	master Master
+	mu     sync.Mutex // held with the lock file
+}
+
+var (
+	_ Keystore = (*Keys)(nil)
+
+	disk vfs.OS
+)
+
+const (
+	keyMagic     = "annals key 1\n"
+	keyExtension = ".key"
+	checkFile    = "check"
+	lockFile     = "lock"
+	// lockPause is how often a lock that somebody else holds is tried.
+	lockPause = 10 * time.Millisecond
+)
+
+// OpenKeys makes the directory if there is none. It fails with [ErrMasterKey] if the keys in it are under another master key.
+func OpenKeys(ctx context.Context, dir string, master Master) (*Keys, error) {
+	if dir == "" || master == nil {
+		return nil, &annals.InvalidError{What: "keys", Problem: "a directory and a master key are required"}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("privacy: keys: %w", err)
+	}
+	k := &Keys{dir: dir, master: master}
+	// A key of nobody tells whether the master key is the right one before anything else depends on it.
+	if _, found, err := k.read(ctx, checkFile); err != nil {
+		return nil, fmt.Errorf("privacy: keys in %s: %w", dir, err)
+	} else if found {
+		return k, nil
+	}
+	if others, err := filepath.Glob(filepath.Join(dir, "*"+keyExtension)); err != nil || len(others) > 0 {
+		return nil, errors.Join(fmt.Errorf("privacy: keys in %s: the file %s is missing, and there are keys: it was not copied whole", dir, checkFile), err)
+	}
+	_, err := k.make(ctx, checkFile)
+	return k, err
+}
+
+func keyFile(subject string) string {
+	sum := sha256.Sum256([]byte("annals subject " + subject))
+	return hex.EncodeToString(sum[:16]) + keyExtension
+}
+
+// Key implements [Keystore].
+func (k *Keys) Key(ctx context.Context, subject string) (Key, bool, error) {
+	return k.read(ctx, keyFile(subject))
+}
+
+func (k *Keys) read(ctx context.Context, name string) (key Key, found bool, err error) {
+	b, err := os.ReadFile(filepath.Join(k.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Key{}, false, nil
+	}
+	if err != nil {
+		return Key{}, false, fmt.Errorf("privacy: read a key: %w", err)
+	}
+	wrapped, ok := bytes.CutPrefix(b, []byte(keyMagic))
+	if !ok || len(wrapped) < keyIDBytes {
+		if len(bytes.Trim(b, "\x00")) == 0 { // an erasure that was cut off behind the overwriting
+			return Key{}, false, nil
+		}
+		return Key{}, false, fmt.Errorf("privacy: %s is no key", name)
+	}
+	copy(key.ID[:], wrapped)
+	secret, err := k.master.Unwrap(ctx, wrapped[keyIDBytes:], keyBound(key.ID, name))
+	if err != nil {
+		return Key{}, false, fmt.Errorf("privacy: key %s: %w", name, err)
+	}
+	if copy(key.Secret[:], secret); len(secret) != secretBytes {
+		return Key{}, false, fmt.Errorf("privacy: key %s has %d bytes", name, len(secret))
+	}
+	return key, true, nil
+}
+
+// keyBound binds a wrapped key to its file, and so to its subject.
+func keyBound(id [keyIDBytes]byte, name string) []byte { return append(id[:], name...) }
+
+// Make implements [Keystore].
+func (k *Keys) Make(ctx context.Context, subject string) (Key, error) {
+	return k.make(ctx, keyFile(subject))
+}
+
+func (k *Keys) make(ctx context.Context, name string) (Key, error) {
+	key, found, err := k.read(ctx, name)
+	if err != nil || found {
+		return key, err
+	}
+	unlock, err := k.lock(ctx)
+	if err != nil {
+		return Key{}, err
+	}
+	defer unlock()
+	if key, found, err = k.read(ctx, name); err != nil || found { // somebody was faster
+		return key, err
+	}
+	return k.write(ctx, name, newKey())
+}
+
+// write makes a key durable, in place of whatever has the name.
+func (k *Keys) write(ctx context.Context, name string, key Key) (made Key, err error) {
+	wrapped, err := k.master.Wrap(ctx, key.Secret[:], keyBound(key.ID, name))
+	if err != nil {
+		return Key{}, fmt.Errorf("privacy: wrap a key: %w", err)
+	}
+	return key, k.put(name, append(append([]byte(keyMagic), key.ID[:]...), wrapped...))
+}
+
+// put writes a file beside, syncs it, and gives it its name.
+func (k *Keys) put(name string, content []byte) (err error) {
+	f, err := os.CreateTemp(k.dir, "new-*")
+	if err != nil {
+		return fmt.Errorf("privacy: write a key: %w", err)
+	}
+	defer func() {
+		_ = f.Close() // it was synced, or there is an error
+		if err != nil {
+			_ = os.Remove(f.Name()) // nobody looks at it
+		}
+	}()
+	if _, err := f.Write(content); err != nil {
+		return fmt.Errorf("privacy: write a key: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("privacy: write a key: %w", err)
+	}
+	if err := os.Rename(f.Name(), filepath.Join(k.dir, name)); err != nil {
+		return fmt.Errorf("privacy: write a key: %w", err)
+	}
+	return k.syncDir()
+}
+
+func (k *Keys) syncDir() error {
+	if err := disk.SyncDir(k.dir); err != nil {
+		return fmt.Errorf("privacy: sync the keys: %w", err)
+	}
+	return nil
+}
+
+// Erase implements [Keystore].
+func (k *Keys) Erase(ctx context.Context, subject string, id [8]byte) error {
+	unlock, err := k.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	path := filepath.Join(k.dir, keyFile(subject))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("privacy: erase a key: %w", err)
+	}
+	defer func() { _ = f.Close() }() // it was synced
+	head := make([]byte, len(keyMagic)+keyIDBytes)
+	n, _ := f.ReadAt(head, 0) // what is short is none
+	overwritten := len(bytes.Trim(head[:n], "\x00")) == 0
+	if !overwritten && !bytes.Equal(head[len(keyMagic):n], id[:]) {
+		return nil // made since
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("privacy: erase a key: %w", err)
+	}
+	if _, err := f.WriteAt(make([]byte, info.Size()), 0); err != nil {
+		return fmt.Errorf("privacy: erase a key: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("privacy: erase a key: %w", err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("privacy: erase a key: %w", err)
+	}
+	return k.syncDir()
+}
+
+// Rewrap puts all keys under the current master key, so that older ones can be thrown away. It may be run while the keys are in use, and
+// again if it was cut off. It tells how many keys there were.
+func (k *Keys) Rewrap(ctx context.Context) (n int, err error) {
+	files, err := filepath.Glob(filepath.Join(k.dir, "*"+keyExtension))
+	if err != nil {
+		return 0, fmt.Errorf("privacy: rewrap: %w", err)
+	}
+	for _, file := range append(files, checkFile) {
+		found, err := k.rewrap(ctx, filepath.Base(file))
+		if err != nil {
+			return n, err
+		}
+		if found {
+			n++
+		}
+	}
+	return n - 1, nil // the key of nobody does not count
+}
+
+func (k *Keys) rewrap(ctx context.Context, name string) (found bool, err error) {
+	unlock, err := k.lock(ctx) // a key that is erased meanwhile must not come back
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	key, found, err := k.read(ctx, name)
+	if err != nil || !found {
+		return false, err
+	}
+	wrapped, err := k.master.Wrap(ctx, key.Secret[:], keyBound(key.ID, name))
+	if err != nil {
+		return false, fmt.Errorf("privacy: wrap a key: %w", err)
+	}
+	return true, k.put(name, append(append([]byte(keyMagic), key.ID[:]...), wrapped...))
+}
+
+// lock keeps erasing and rewrapping apart, in all processes.
+func (k *Keys) lock(ctx context.Context) (unlock func(), err error) {
+	k.mu.Lock()
+	for {
+		held, err := disk.Lock(filepath.Join(k.dir, lockFile))
+		if err == nil {
+			return func() {
+				_ = held.Close() // which cannot fail to unlock
+				k.mu.Unlock()
+			}, nil
+		}
+		if !errors.Is(err, vfs.ErrLocked) {
+			k.mu.Unlock()
+			return nil, fmt.Errorf("privacy: lock the keys: %w", err)
+		}
+		select {
+		case <-time.After(lockPause):
+		case <-ctx.Done():
+			k.mu.Unlock()
+			return nil, fmt.Errorf("privacy: lock the keys: %w", context.Cause(ctx))
+		}
+	}
+}
