@@ -245,7 +245,7 @@ func (r *Running[E]) messages(e annals.Recorded, entries []annals.Entry[E]) ([]M
 		if m.Topic == "" {
 			return nil, entries, failed(errors.New("a message has no topic"))
 		}
-		m.ID, m.Event = derive.ID("annals outbox", r.Name, e.ID.String(), strconv.FormatUint(uint64(e.Position), 10), strconv.Itoa(i)), e
+		m.ID, m.Event = derive.ID("annals outbox", r.Name, e.Stream, e.ID.String(), strconv.Itoa(i)), e
 	}
 	return all, entries, nil
 }
