@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -180,27 +181,37 @@ func (k *Keys) Erase(ctx context.Context, subject string, id [8]byte) error {
 	if err != nil {
 		return fmt.Errorf("privacy: erase a key: %w", err)
 	}
-	defer func() { _ = f.Close() }() // it was synced
-	head := make([]byte, len(keyMagic)+keyIDBytes)
-	n, _ := f.ReadAt(head, 0) // what is short is none
-	overwritten := len(bytes.Trim(head[:n], "\x00")) == 0
-	if !overwritten && !bytes.Equal(head[len(keyMagic):n], id[:]) {
-		return nil // made since
-	}
-	info, err := f.Stat()
-	if err != nil {
+	made, err := overwrite(f, id)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("privacy: erase a key: %w", err)
 	}
-	if _, err := f.WriteAt(make([]byte, info.Size()), 0); err != nil {
-		return fmt.Errorf("privacy: erase a key: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("privacy: erase a key: %w", err)
+	if made { // since
+		return nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("privacy: erase a key: %w", err)
 	}
 	return k.syncDir()
+}
+
+// overwrite makes zeros of a key with an id, or of what is left of an erasure; other is true if it is another key.
+func overwrite(f *os.File, id [keyIDBytes]byte) (other bool, err error) {
+	head := make([]byte, len(keyMagic)+keyIDBytes)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	if zeros := len(bytes.Trim(head[:n], "\x00")) == 0; !zeros && (n < len(head) || !bytes.Equal(head[len(keyMagic):], id[:])) {
+		return true, nil
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	if _, err := f.WriteAt(make([]byte, info.Size()), 0); err != nil {
+		return false, err
+	}
+	return false, f.Sync()
 }
 
 // Rewrap puts all keys under the current master key, so that older ones can be thrown away. It may be run while the keys are in use, and
