@@ -175,7 +175,7 @@ func TestRowsResetByAnotherProcessAreNotTakenForFreshOnes(t *testing.T) {
 	if err := projection.Reset(t.Context(), two, counts); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(annals.WithAtLeast(t.Context(), at), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(annals.WithAtLeast(t.Context(), at), time.Second)
 	defer cancel()
 	if _, err := projection.Of(one, counts).Get(ctx, "a"); !errors.Is(err, projection.ErrLagging) {
 		t.Errorf("the error is %v", err)
