@@ -267,7 +267,9 @@ func (s *Schema[E]) complete(b *schemaBuilder, et *eventType) {
 			b.mistake("event %s: no upcaster from version %d", et.goType, v)
 		}
 	}
-	et.personal = isPersonal(et.goType, nil)
+	if et.personal = isPersonal(et.goType, nil); et.personal && et.contentType != "" {
+		b.mistake("event %s has personal fields, which only JSON can hold: give it no other codec", et.goType)
+	}
 	p := planner{mistake: b.mistake, owner: et.goType, tags: s.tags, within: map[reflect.Type]*tagPlan{}}
 	et.plan = p.plan(et.goType)
 	if p.streams > 1 {

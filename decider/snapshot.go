@@ -1,6 +1,7 @@
 package decider
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -226,6 +227,9 @@ func (k *keeper[S, E]) encode(ctx context.Context, l *Loaded[S]) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
+	if p, ok := k.policy.Snapshots.(annals.Protector); bytes.Contains(data, personalMark) && (!ok || !p.ProtectsPersonal()) {
+		return nil, fmt.Errorf("%w: give KeepSnapshots what privacy.Store.Snapshots makes of the snapshots", annals.ErrUnprotected)
+	}
 	back := reflect.New(reflect.TypeFor[S]())
 	if err := unmarshal(data, back.Interface()); err != nil {
 		return nil, fmt.Errorf("decode what was encoded: %w", err)
@@ -235,6 +239,9 @@ func (k *keeper[S, E]) encode(ctx context.Context, l *Loaded[S]) ([]byte, error)
 	}
 	return data, nil
 }
+
+// personalMark begins a personal value in JSON, as package privacy writes it.
+var personalMark = []byte(`{"$personal":`)
 
 // report tells of an error, if there is one.
 func (k *keeper[S, E]) report(ctx context.Context, err error) {

@@ -21,7 +21,8 @@ var (
 	ErrPanic = errors.New("outbox: panic")
 )
 
-// MessageError names an event that stops a relay: it cannot be decoded, or Messages failed. Nothing behind it is published. It matches
+// MessageError names an event that stops a relay: it cannot be decoded, or Messages failed. What is before it is published,
+// and nothing behind it. It matches
 // [ErrMessage].
 type MessageError struct {
 	Relay    string

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -27,7 +28,7 @@ type Parked struct {
 	EventType string          `json:"eventType"`
 	Topic     string          `json:"topic"`
 	Key       string          `json:"key,omitempty"`
-	// Reason is what the publisher said, and Since when.
+	// Reason is what the publisher said, which like the names is cut if it is long, and Since when.
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
 }
@@ -38,8 +39,8 @@ func (r *Running[E]) Stream() string { return "$outbox-" + r.Name }
 // park writes down that a message was refused.
 func (r *Running[E]) park(ctx context.Context, m Message, cause error) error {
 	p := Parked{
-		ID: m.ID, Position: m.Event.Position, EventType: m.Event.Type, Topic: m.Topic, Key: m.Key,
-		Reason: cause.Error(), Since: time.Now().UTC().Round(0),
+		ID: m.ID, Position: m.Event.Position, EventType: m.Event.Type, Topic: short(m.Topic), Key: short(m.Key),
+		Reason: short(cause.Error()), Since: time.Now().UTC().Round(0),
 	}
 	if err := r.record(ctx, typeParked, p); err != nil {
 		return err
@@ -50,6 +51,15 @@ func (r *Running[E]) park(ctx context.Context, m Message, cause error) error {
 	r.Logger.ErrorContext(ctx, "a message is refused, and parked", slog.String("topic", m.Topic), slog.String("id", m.ID.String()),
 		slog.Uint64("position", uint64(p.Position)), slog.Any("error", cause))
 	return nil
+}
+
+// short cuts a text to what fits into a record.
+func short(text string) string {
+	const most = 1000
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 func (r *Running[E]) record(ctx context.Context, kind string, p Parked) error {

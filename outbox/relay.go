@@ -155,17 +155,17 @@ func (r *Running[E]) run(ctx context.Context) (err error) {
 		return err
 	}
 	r.mu.Lock()
-	r.window = newWindow(at)
+	r.window, r.failing, r.since = newWindow(at), nil, time.Time{}
 	r.mu.Unlock()
 	r.Logger.InfoContext(ctx, "relay started", slog.Uint64("position", uint64(at)))
 
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	lanes := make([]chan delivery, r.Lanes)
-	var all sync.WaitGroup
+	var publishing, noting sync.WaitGroup
 	for i := range lanes {
 		lanes[i] = make(chan delivery, r.Window)
-		all.Go(func() {
+		publishing.Go(func() {
 			for d := range lanes[i] {
 				if err := r.deliver(work, d); err != nil {
 					stop(err)
@@ -173,19 +173,25 @@ func (r *Running[E]) run(ctx context.Context) (err error) {
 			}
 		})
 	}
-	all.Go(func() {
+	noting.Go(func() {
 		if err := r.note(work, noted{at, head}); err != nil {
 			stop(err)
 		}
 	})
 	err = r.read(work, at, lanes)
-	if err != nil { // not for the end of ctx, of which the lanes know
+	poison := errors.Is(err, ErrMessage)
+	if !poison {
 		stop(err)
 	}
 	for _, lane := range lanes {
 		close(lane)
 	}
-	all.Wait()
+	if poison { // what is before the event is published, however long that takes
+		r.Logger.ErrorContext(ctx, "no message can be made of an event, and the relay stops behind what is before it", slog.Any("error", err))
+	}
+	publishing.Wait()
+	stop(err)
+	noting.Wait()
 	return context.Cause(work)
 }
 
@@ -233,6 +239,9 @@ func (r *Running[E]) messages(e annals.Recorded, entries []annals.Entry[E]) ([]M
 	}
 	var all []Message
 	for _, entry := range entries {
+		if entry.Parts != 1 && !r.query.Match(entry.Recorded) { // a part of a split event that nobody asked for
+			continue
+		}
 		var some []Message
 		err := guard(func() (err error) { some, err = r.Messages(entry); return err })
 		if err != nil {

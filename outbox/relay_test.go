@@ -346,6 +346,108 @@ func TestAnEventOfWhichNoMessageCanBeMadeStopsTheRelay(t *testing.T) {
 	}
 }
 
+func TestWhatIsBeforeAnEventThatStopsTheRelayIsPublished(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := annals.NewLog(memory.New(), schema)
+		place(t, log, "a", 1)
+		place(t, log, "a", -1)
+		n := 0
+		slow := outbox.Func(func(ctx context.Context, _ outbox.Message) error {
+			select {
+			case <-time.After(time.Millisecond):
+				n++
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		for range 2 {
+			if err := newRelay(t, log, orders(slow)).Run(t.Context()); !errors.Is(err, outbox.ErrMessage) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n != 2 {
+			t.Errorf("%d messages are out, want the two of the first event, once", n)
+		}
+	})
+}
+
+func TestALongReasonIsParkedToo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, b := annals.NewLog(memory.New(), schema), &broker{}
+		b.failing(func(outbox.Message) error { return outbox.Permanent(errors.New(strings.Repeat("ü", 16<<20))) })
+		relay := newRelay(t, log, orders(b))
+		stop := start(t, relay)
+		if err := relay.Wait(t.Context(), place(t, log, "a", 1)); err != nil {
+			t.Fatal(err)
+		}
+		if parked, err := relay.Parked(t.Context()); err != nil || len(parked) != 2 || len(parked[0].Reason) > 1100 {
+			t.Errorf("got %d, %v", len(parked), err)
+		}
+		if err := stop(); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestARunBeginsWithoutTheFailuresOfTheOneBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, b := annals.NewLog(memory.New(), schema), &broker{}
+		b.failing(func(outbox.Message) error { return errDown })
+		relay := newRelay(t, log, orders(b))
+		stop := start(t, relay)
+		last := place(t, log, "a", 1)
+		synctest.Wait()
+		if err := stop(); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		b.failing(nil)
+		stop = start(t, relay)
+		if err := relay.Wait(t.Context(), last); err != nil || relay.Status().Failing != nil {
+			t.Errorf("got %+v, %v", relay.Status(), err)
+		}
+		if err := stop(); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+type (
+	Left  struct{ X string }
+	Right struct{ X string }
+	Both  struct{ X string }
+)
+
+func TestPartsThatTheQueryDoesNotWantAreLeftOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		base := memory.New()
+		r, err := base.Append(t.Context(), []annals.Event{{Type: "Both", Version: 1, Data: []byte(`{"X":"1"}`)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		split := annals.NewSchema([]any{Left{}, Right{}}, annals.Split("Both", 1, []any{Left{}, Right{}}, func(o Both) []any { return []any{Left(o), Right(o)} }))
+		var got []string
+		relay := newRelay(t, annals.NewLog(base, split), outbox.Relay[any]{
+			Name: "r", Query: annals.Types("Left"), Publisher: &broker{},
+			Messages: func(e annals.Entry[any]) ([]outbox.Message, error) {
+				got = append(got, fmt.Sprintf("%T", e.Value))
+				return nil, nil
+			},
+		})
+		stop := start(t, relay)
+		if err := relay.Wait(t.Context(), r.Last); err != nil {
+			t.Error(err)
+		}
+		if err := stop(); !errors.Is(err, context.Canceled) || strings.Join(got, " ") != "outbox_test.Left" {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+}
+
 func TestAPublisherThatPanicsIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

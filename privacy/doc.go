@@ -6,7 +6,7 @@
 //		Name     privacy.Personal[string] `json:"name"`
 //	}
 //
-//	keys, err := privacy.OpenKeys(dir, master)
+//	keys, err := privacy.OpenKeys(ctx, dir, master) // CreateKeys, the first time
 //	store, err := privacy.Protect(ctx, store, keys)
 //	log := annals.NewLog(store, schema)
 //	_, err = log.Append(ctx, []Event{CustomerRegistered{"7", privacy.Of("customer-7", "Ann Archer")}})

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
 )
@@ -35,36 +36,67 @@ type Erasure struct {
 // Erase destroys the key of a subject: all its personal values are erased, for good. It first writes down who asked for it (the
 // principal of ctx) and why, in one append with events of the application, if any, which are encoded by annals.Log.Encode and tell read
 // models. An error that matches annals.ErrUnknownOutcome, or comes with a receipt, means that it may be half done: erase again, or open
-// the store again, which finishes it. To erase a subject that has no data is no error: that it was asked for is on record.
+// the store again, which finishes it; events that are stored by then are not stored twice. What somebody appends for the subject at the
+// same moment may be erased as well. To erase a subject that has no data is no error: that it was asked for is on record.
 func (s *Store) Erase(ctx context.Context, subject, reason string, events []annals.Event, conds ...annals.Condition) (annals.Receipt, error) {
 	switch {
-	case subject == "" || reason == "":
-		return annals.Receipt{}, &annals.InvalidError{What: "erasure", Problem: "a subject and a reason are required"}
+	case subject == "" || reason == "" || !utf8.ValidString(subject):
+		return annals.Receipt{}, &annals.InvalidError{What: "erasure", Problem: "a subject, in UTF-8, and a reason are required"}
 	case s.system == nil:
 		return annals.Receipt{}, fmt.Errorf("privacy: erase: the store keeps no system events: %w", annals.ErrUnsupported)
 	}
-	e := Erasure{Subject: subject, Reason: reason, Actor: annals.MetadataFrom(ctx).Actor, Time: time.Now().UTC().Round(0)}
-	key, found, err := s.keys.Key(ctx, subject)
+	events, err := s.sealEvents(ctx, events) // before the key is looked up, for it may make one
 	if err != nil {
-		return annals.Receipt{}, fmt.Errorf("privacy: erase %s: %w", subject, err)
+		return annals.Receipt{}, err
+	}
+	e := Erasure{Subject: subject, Reason: reason, Actor: annals.MetadataFrom(ctx).Actor, Time: time.Now().UTC().Round(0)}
+	receipt, err := s.eraseOnce(ctx, e, events, conds)
+	if err != nil {
+		return receipt, err
+	}
+	// It is decided: whether ctx ends does not matter. A key that somebody has made between the look at it and the record may have
+	// values before the record.
+	ctx = context.WithoutCancel(ctx)
+	for range roundsMax {
+		_, found, err := s.keys.Key(ctx, subject)
+		if err != nil || !found {
+			return receipt, err
+		}
+		if _, err := s.eraseOnce(ctx, e, nil, nil); err != nil {
+			return receipt, err
+		}
+	}
+	return receipt, fmt.Errorf("privacy: erase %s: again and again there is a new key: does somebody append all the time?", subject)
+}
+
+// roundsMax is how often keys are erased that are made meanwhile.
+const roundsMax = 10
+
+// eraseOnce writes a record, with events, and destroys the key that there is.
+func (s *Store) eraseOnce(ctx context.Context, e Erasure, events []annals.Event, conds []annals.Condition) (annals.Receipt, error) {
+	key, found, err := s.keys.Key(ctx, e.Subject)
+	if err != nil {
+		return annals.Receipt{}, fmt.Errorf("privacy: erase %s: %w", e.Subject, err)
 	}
 	if found {
 		e.Key = hex.EncodeToString(key.ID[:])
 	}
 	data, err := json.Marshal(e)
 	if err != nil {
-		return annals.Receipt{}, fmt.Errorf("privacy: erase %s: %w", subject, err)
+		return annals.Receipt{}, fmt.Errorf("privacy: erase %s: %w", e.Subject, err)
 	}
 	record := annals.Event{Type: typeErased, Stream: Stream, Data: data}
-	receipt, err := s.append(ctx, s.system, append(slices.Clip(events), record), conds)
+	receipt, err := s.system.Append(ctx, append(slices.Clip(events), record), conds...)
+	if errors.Is(err, annals.ErrPartialDuplicate) { // the events are stored, by a try that did not come to its end
+		receipt, err = s.system.Append(ctx, []annals.Event{record})
+	}
+	if conflict, ok := errors.AsType[*annals.ConflictError](err); ok {
+		err = s.openConflict(ctx, conflict)
+	}
 	if err != nil {
-		return receipt, fmt.Errorf("privacy: erase %s: %w", subject, err)
+		return receipt, fmt.Errorf("privacy: erase %s: %w", e.Subject, err)
 	}
-	// From here on it is decided: whether ctx ends does not matter.
-	if err := s.destroy(context.WithoutCancel(ctx), e); err != nil {
-		return receipt, err
-	}
-	return receipt, nil
+	return receipt, s.destroy(context.WithoutCancel(ctx), e)
 }
 
 // destroy does what a record says.

@@ -18,7 +18,7 @@ import (
 	"github.com/annalsdb/annals/internal/vfs"
 )
 
-// Keys is a [Keystore] in a directory, a file for each key. Make one with [OpenKeys]. Several processes may use one.
+// Keys is a [Keystore] in a directory, a file for each key. Make one with [CreateKeys], and open it with [OpenKeys]. Several processes may use one.
 //
 // A file is named by a hash of its subject, and holds the key wrapped under the master key. It is synced before a value is encrypted
 // under the key, and overwritten before it is removed; what a file system or a disk keeps of overwritten blocks is worth nothing
@@ -40,30 +40,52 @@ const (
 	keyExtension = ".key"
 	checkFile    = "check"
 	lockFile     = "lock"
+	newPattern   = "new-*"
 	// lockPause is how often a lock that somebody else holds is tried.
 	lockPause = 10 * time.Millisecond
 )
 
-// OpenKeys makes the directory if there is none. It fails with [ErrMasterKey] if the keys in it are under another master key.
-func OpenKeys(ctx context.Context, dir string, master Master) (*Keys, error) {
-	if dir == "" || master == nil {
-		return nil, &annals.InvalidError{What: "keys", Problem: "a directory and a master key are required"}
+// CreateKeys makes a directory for keys under a master key. It fails if there is one with keys already.
+func CreateKeys(ctx context.Context, dir string, master Master) (*Keys, error) {
+	k, err := newKeys(dir, master)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("privacy: keys: %w", err)
 	}
-	k := &Keys{dir: dir, master: master}
-	// A key of nobody tells whether the master key is the right one before anything else depends on it.
-	if _, found, err := k.read(ctx, checkFile); err != nil {
-		return nil, fmt.Errorf("privacy: keys in %s: %w", dir, err)
-	} else if found {
-		return k, nil
+	for _, name := range []string{checkFile, "*" + keyExtension} {
+		if there, err := filepath.Glob(filepath.Join(dir, name)); err != nil || len(there) > 0 {
+			return nil, errors.Join(fmt.Errorf("privacy: create keys in %s: there are some: %w", dir, fs.ErrExist), err)
+		}
 	}
-	if others, err := filepath.Glob(filepath.Join(dir, "*"+keyExtension)); err != nil || len(others) > 0 {
-		return nil, errors.Join(fmt.Errorf("privacy: keys in %s: the file %s is missing, and there are keys: it was not copied whole", dir, checkFile), err)
-	}
-	_, err := k.make(ctx, checkFile)
+	_, err = k.make(ctx, checkFile)
 	return k, err
+}
+
+// OpenKeys opens the directory of keys that [CreateKeys] has made. It makes none, for without the keys that were there everything would
+// look erased. It fails with fs.ErrNotExist if there is none, and with [ErrMasterKey] if the keys in it are under another master key.
+func OpenKeys(ctx context.Context, dir string, master Master) (*Keys, error) {
+	k, err := newKeys(dir, master)
+	if err != nil {
+		return nil, err
+	}
+	// A key of nobody tells whether the master key is the right one before anything else depends on it.
+	_, found, err := k.read(ctx, checkFile)
+	if err == nil && !found {
+		err = fmt.Errorf("the file %s is missing: it is no directory of keys, or was not copied whole: %w", checkFile, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("privacy: keys in %s: %w", dir, err)
+	}
+	return k, nil
+}
+
+func newKeys(dir string, master Master) (*Keys, error) {
+	if dir == "" || master == nil {
+		return nil, &annals.InvalidError{What: "keys", Problem: "a directory and a master key are required"}
+	}
+	return &Keys{dir: dir, master: master}, nil
 }
 
 func keyFile(subject string) string {
@@ -137,7 +159,7 @@ func (k *Keys) write(ctx context.Context, name string, key Key) (made Key, err e
 
 // put writes a file beside, syncs it, and gives it its name.
 func (k *Keys) put(name string, content []byte) (err error) {
-	f, err := os.CreateTemp(k.dir, "new-*")
+	f, err := os.CreateTemp(k.dir, newPattern)
 	if err != nil {
 		return fmt.Errorf("privacy: write a key: %w", err)
 	}
@@ -173,6 +195,9 @@ func (k *Keys) Erase(ctx context.Context, subject string, id [8]byte) error {
 		return err
 	}
 	defer unlock()
+	if err := k.sweep(); err != nil {
+		return err
+	}
 	path := filepath.Join(k.dir, keyFile(subject))
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -194,6 +219,23 @@ func (k *Keys) Erase(ctx context.Context, subject string, id [8]byte) error {
 	return k.syncDir()
 }
 
+// sweep removes what writing that was cut off has left: a copy of the key that is to be erased may be among it. Nobody writes meanwhile.
+func (k *Keys) sweep() error {
+	left, err := filepath.Glob(filepath.Join(k.dir, newPattern))
+	for _, name := range left {
+		if err == nil {
+			err = os.Truncate(name, 0)
+		}
+		if err == nil {
+			err = os.Remove(name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("privacy: erase a key: what a cut-off has left: %w", err)
+	}
+	return nil
+}
+
 // overwrite makes zeros of a key with an id, or of what is left of an erasure; other is true if it is another key.
 func overwrite(f *os.File, id [keyIDBytes]byte) (other bool, err error) {
 	head := make([]byte, len(keyMagic)+keyIDBytes)
@@ -201,8 +243,13 @@ func overwrite(f *os.File, id [keyIDBytes]byte) (other bool, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	if zeros := len(bytes.Trim(head[:n], "\x00")) == 0; !zeros && (n < len(head) || !bytes.Equal(head[len(keyMagic):], id[:])) {
-		return true, nil
+	if zeros := len(bytes.Trim(head[:n], "\x00")) == 0; !zeros {
+		if n < len(head) || !bytes.HasPrefix(head, []byte(keyMagic)) {
+			return false, errors.New("the file is damaged: remove it, for nobody can open what was sealed under it")
+		}
+		if !bytes.Equal(head[len(keyMagic):], id[:]) {
+			return true, nil
+		}
 	}
 	info, err := f.Stat()
 	if err != nil {
@@ -214,8 +261,9 @@ func overwrite(f *os.File, id [keyIDBytes]byte) (other bool, err error) {
 	return false, f.Sync()
 }
 
-// Rewrap puts all keys under the current master key, so that older ones can be thrown away. It may be run while the keys are in use, and
-// again if it was cut off. It tells how many keys there were.
+// Rewrap puts all keys under the current master key, so that older ones can be thrown away. It may be run while the keys are in use, by
+// processes that know the current master key, and again if it was cut off; one that knows only an older key would go on to make keys
+// under that. It tells how many keys there were.
 func (k *Keys) Rewrap(ctx context.Context) (n int, err error) {
 	files, err := filepath.Glob(filepath.Join(k.dir, "*"+keyExtension))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,9 +37,13 @@ func master(t *testing.T, b byte, older ...byte) privacy.Master {
 	return m
 }
 
+// openKeys makes the directory if there is none.
 func openKeys(t *testing.T, dir string, m privacy.Master) *privacy.Keys {
 	t.Helper()
 	k, err := privacy.OpenKeys(t.Context(), dir, m)
+	if errors.Is(err, fs.ErrNotExist) {
+		k, err = privacy.CreateKeys(t.Context(), dir, m)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,6 +105,12 @@ func TestAWrongMasterKeyIsAnErrorAndNotAnErasure(t *testing.T) {
 	}
 	if _, err := privacy.OpenKeys(t.Context(), dir, master(t, 2)); err == nil || !strings.Contains(err.Error(), "not copied whole") {
 		t.Errorf("got %v", err)
+	}
+	if _, err := privacy.CreateKeys(t.Context(), dir, master(t, 2)); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := privacy.OpenKeys(t.Context(), t.TempDir(), master(t, 2)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing is there, and is opened: %v", err)
 	}
 	if _, err := privacy.OpenKeys(t.Context(), "", master(t, 2)); !errors.Is(err, annals.ErrInvalid) {
 		t.Errorf("got %v", err)

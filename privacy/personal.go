@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"unicode/utf8"
 )
 
 // Personal is a value that is personal data of a subject. The zero value is of nobody, and stands for a field that was never filled
 // in. It is a plain value: copying it is fine, and so is keeping it in states.
 //
-// It writes its value nowhere but in JSON, where it is marked: not in logs, not in errors, not in other encodings.
+// It writes its value nowhere but in JSON, where it is marked: not in texts that fmt makes of it, not in errors, not in other encodings. A
+// logger that writes a whole event as JSON does write it; so does fmt in a struct that keeps it in a field that is not exported, which
+// Go gives no say in how it is printed.
 type Personal[T any] struct {
 	subject string
 	value   T
@@ -82,9 +85,12 @@ func (p Personal[T]) MarshalJSON() ([]byte, error) {
 	case p.erased:
 		return envelope{Erased: &erased{p.subject}}.append(nil), nil
 	}
+	if !utf8.ValidString(p.subject) {
+		return nil, errors.New("privacy: the name of a subject is not UTF-8")
+	}
 	value, err := json.Marshal(p.value)
-	if err != nil {
-		return nil, fmt.Errorf("privacy: a %s: %w", reflect.TypeFor[T](), err)
+	if err != nil { // which may quote the value
+		return nil, fmt.Errorf("privacy: a %s cannot be written as JSON", reflect.TypeFor[T]())
 	}
 	return envelope{Personal: &plain{p.subject, value}}.append(nil), nil
 }
@@ -96,7 +102,7 @@ func (p *Personal[T]) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	e, _, err := parseEnvelope(b)
-	if err != nil {
+	if err != nil || !hasMark(b) {
 		return errors.New("privacy: not a personal value") // what it says instead is not for errors
 	}
 	switch {

@@ -20,6 +20,9 @@ type snapshots struct {
 	store *Store
 }
 
+// ProtectsPersonal implements annals.Protector.
+func (snapshots) ProtectsPersonal() bool { return true }
+
 func snapshotContext(key string) string { return "snapshot " + key }
 
 // Load implements annals.Snapshots.
@@ -42,7 +45,17 @@ func (s snapshots) Save(ctx context.Context, n annals.Snapshot) error {
 	if !hasMember(n.Data, plainName) {
 		return s.Snapshots.Save(ctx, n)
 	}
+	later := map[string]bool{} // who was erased after the state was what it is
+	for e, err := range s.store.Erasures(ctx, annals.After(n.Position)) {
+		if err != nil {
+			return fmt.Errorf("privacy: snapshot %s: %w", n.Key, err)
+		}
+		later[e.Subject] = true
+	}
 	data, err := sealAll(snapshotContext(n.Key), n.Data, func(subject string) (*sealer, error) {
+		if later[subject] {
+			return nil, errGone
+		}
 		s.store.forget(subject) // another process may have erased it this moment
 		k, err := s.store.key(ctx, subject)
 		if k == nil && err == nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/annalsdb/annals"
 )
@@ -22,8 +23,9 @@ type Store struct {
 	system annals.Store // nil if base keeps no system events
 	keys   Keystore
 
-	mu    sync.Mutex
-	cache map[string]cached // by subject
+	mu        sync.Mutex
+	cache     map[string]cached // by subject
+	forgotten int               // how often something was: what was looked up before is not kept
 }
 
 var (
@@ -69,7 +71,7 @@ func Protect(ctx context.Context, base annals.Store, keys Keystore) (*Store, err
 // ProtectsPersonal implements annals.Protector.
 func (s *Store) ProtectsPersonal() bool { return true }
 
-// Limits implements annals.Limiter.
+// Limits implements annals.Limiter. They are those of the store below, where a personal value takes a third more bytes than it has.
 func (s *Store) Limits() annals.Limits { return annals.LimitsOf(s.base) }
 
 // Head implements annals.Store.
@@ -104,11 +106,24 @@ func (s *Store) Append(ctx context.Context, events []annals.Event, conds ...anna
 }
 
 func (s *Store) append(ctx context.Context, to annals.Store, events []annals.Event, conds []annals.Condition) (annals.Receipt, error) {
+	events, err := s.sealEvents(ctx, events)
+	if err != nil {
+		return annals.Receipt{}, err
+	}
+	receipt, err := to.Append(ctx, events, conds...)
+	if conflict, ok := errors.AsType[*annals.ConflictError](err); ok {
+		err = s.openConflict(ctx, conflict)
+	}
+	return receipt, err
+}
+
+// sealEvents gives events as they are stored; the caller's own, if nothing in them is personal.
+func (s *Store) sealEvents(ctx context.Context, events []annals.Event) ([]annals.Event, error) {
 	own := false
 	for i := range events {
 		sealed, changed, err := s.seal(ctx, i, events[i])
 		if err != nil {
-			return annals.Receipt{}, err
+			return nil, err
 		}
 		if !changed {
 			continue
@@ -118,11 +133,7 @@ func (s *Store) append(ctx context.Context, to annals.Store, events []annals.Eve
 		}
 		events[i] = sealed
 	}
-	receipt, err := to.Append(ctx, events, conds...)
-	if conflict, ok := errors.AsType[*annals.ConflictError](err); ok {
-		err = s.openConflict(ctx, conflict)
-	}
-	return receipt, err
+	return events, nil
 }
 
 // seal gives an event as it is stored.
@@ -161,6 +172,8 @@ func sealAll(where string, data []byte, key func(subject string) (*sealer, error
 		switch {
 		case e.Personal == nil || e.Sealed != nil || e.Erased != nil || e.Personal.Subject == "":
 			return envelope{}, &EnvelopeError{Event: -1, Problem: "has a personal value of nobody, or with other members"}
+		case !utf8.ValidString(e.Personal.Subject):
+			return envelope{}, &EnvelopeError{Event: -1, Problem: "has a personal value of a subject whose name is not UTF-8"}
 		case hasMember(e.Personal.Value, plainName):
 			return envelope{}, &EnvelopeError{Event: -1, Problem: "has a personal value within another"}
 		}
@@ -177,18 +190,6 @@ func sealAll(where string, data []byte, key func(subject string) (*sealer, error
 		return nil, &EnvelopeError{Event: -1, Problem: "has a personal value that is not written as encoding/json writes it"}
 	}
 	return out, nil
-}
-
-// make is key, but makes one if there is none.
-func (s *Store) make(ctx context.Context, subject string) (*sealer, error) {
-	if k, err := s.key(ctx, subject); k != nil || err != nil {
-		return k, err
-	}
-	k, err := s.keys.Make(ctx, subject)
-	if err != nil {
-		return nil, fmt.Errorf("privacy: a key for %s: %w", subject, err)
-	}
-	return s.remember(subject, k)
 }
 
 // openAll opens the sealed values of a document: in plain, or as erased if the key is gone.
@@ -211,10 +212,8 @@ func (s *Store) openAll(ctx context.Context, where string, data []byte) ([]byte,
 
 // key is what seals the values of a subject; nil if there is none.
 func (s *Store) key(ctx context.Context, subject string) (*sealer, error) {
-	s.mu.Lock()
-	c, ok := s.cache[subject]
-	s.mu.Unlock()
-	if ok && time.Now().Before(c.until) {
+	c, known, before := s.recall(subject)
+	if known && time.Now().Before(c.until) {
 		return c.sealer, nil
 	}
 	k, found, err := s.keys.Key(ctx, subject)
@@ -222,32 +221,55 @@ func (s *Store) key(ctx context.Context, subject string) (*sealer, error) {
 		return nil, fmt.Errorf("privacy: the key of %s: %w", subject, err)
 	}
 	if !found {
-		s.keep(subject, nil)
+		s.keep(subject, nil, before)
 		return nil, nil
 	}
-	return s.remember(subject, k)
+	return s.remember(subject, k, before)
+}
+
+// make is key, but makes one if there is none.
+func (s *Store) make(ctx context.Context, subject string) (*sealer, error) {
+	if k, err := s.key(ctx, subject); k != nil || err != nil {
+		return k, err
+	}
+	_, _, before := s.recall(subject)
+	k, err := s.keys.Make(ctx, subject)
+	if err != nil {
+		return nil, fmt.Errorf("privacy: a key for %s: %w", subject, err)
+	}
+	return s.remember(subject, k, before)
+}
+
+// recall is what is known of a subject, and how often something was forgotten until now.
+func (s *Store) recall(subject string) (c cached, known bool, forgotten int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, known = s.cache[subject]
+	return c, known, s.forgotten
 }
 
 // remember makes what seals of a key, unless it is known.
-func (s *Store) remember(subject string, k Key) (*sealer, error) {
-	s.mu.Lock()
-	c, ok := s.cache[subject]
-	s.mu.Unlock()
-	if ok && c.sealer != nil && c.id == k.ID {
-		s.keep(subject, c.sealer)
+func (s *Store) remember(subject string, k Key, before int) (*sealer, error) {
+	c, known, _ := s.recall(subject)
+	if known && c.sealer != nil && c.id == k.ID {
+		s.keep(subject, c.sealer, before)
 		return c.sealer, nil
 	}
 	made, err := newSealer(k)
 	if err != nil {
 		return nil, fmt.Errorf("privacy: the key of %s: %w", subject, err)
 	}
-	s.keep(subject, made)
+	s.keep(subject, made, before)
 	return made, nil
 }
 
-func (s *Store) keep(subject string, key *sealer) {
+// keep keeps a key for a moment, unless something was forgotten since it was looked up.
+func (s *Store) keep(subject string, key *sealer, before int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.forgotten != before {
+		return
+	}
 	if len(s.cache) >= cacheMax {
 		clear(s.cache)
 	}
@@ -258,6 +280,7 @@ func (s *Store) forget(subject string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.cache, subject)
+	s.forgotten++
 }
 
 // open gives an event as it was appended.

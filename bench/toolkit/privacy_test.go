@@ -95,7 +95,7 @@ func BenchmarkErase(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	keys, err := privacy.OpenKeys(b.Context(), b.TempDir(), master)
+	keys, err := privacy.CreateKeys(b.Context(), b.TempDir(), master)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -2,8 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"os"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -61,9 +60,6 @@ func (f *eraseFlags) run(cmd *cobra.Command, dir, subject string) (err error) {
 	if err != nil {
 		return usageError{err}
 	}
-	if info, err := os.Stat(f.keys); err != nil || !info.IsDir() { // OpenKeys would make it, and find that there is nothing to erase
-		return usageError{errors.Join(fmt.Errorf("--keys %s is no directory", f.keys), err)}
-	}
 	if err := checkStore(dir); err != nil {
 		return err
 	}
@@ -74,6 +70,9 @@ func (f *eraseFlags) run(cmd *cobra.Command, dir, subject string) (err error) {
 	defer func() { err = out.close(err) }()
 	ctx := annals.WithPrincipal(cmd.Context(), annals.Principal{ID: f.actor})
 	keys, err := privacy.OpenKeys(ctx, f.keys, master)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = usageError{err}
+	}
 	if err != nil {
 		return err
 	}

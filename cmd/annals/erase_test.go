@@ -19,12 +19,15 @@ func TestEraseDestroysTheKeyOfASubject(t *testing.T) {
 	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	master, err := privacy.MasterFromFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := privacy.CreateKeys(t.Context(), keyDir, master); err != nil {
+		t.Fatal(err)
+	}
 	open := func() (*privacy.Store, func()) {
 		t.Helper()
-		master, err := privacy.MasterFromFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
 		keys, err := privacy.OpenKeys(t.Context(), keyDir, master)
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +59,7 @@ func TestEraseDestroysTheKeyOfASubject(t *testing.T) {
 	erase("--keys", keyDir, "--master-env", "TEST_OTHER_KEY").is(exitFailure, "wrong master key")
 	erase("--keys", keyDir, "--master-env", "TEST_NONE").is(exitUsage, "TEST_NONE", "no master key")
 	erase("--keys", keyDir).is(exitUsage, "one of --master-env and --master-file")
-	erase("--keys", keyDir+"x", "--master-env", "TEST_ERASE_KEY").is(exitUsage, "is no directory")
+	erase("--keys", keyDir+"x", "--master-env", "TEST_ERASE_KEY").is(exitUsage, "is missing: it is no directory of keys")
 	command(t, "", "erase", dir, "customer-7", "--keys", keyDir, "--master-env", "TEST_ERASE_KEY").is(exitUsage, "--reason")
 	command(t, "", "erase", dir+"x", "customer-7", "--keys", keyDir, "--master-env", "TEST_ERASE_KEY", "--reason", "r").is(exitNotFound, "does not exist")
 	erase("--keys", keyDir, "--master-env", "TEST_ERASE_KEY", "-o", "table").is(exitOK).prints("customer-7 is erased", "position 2")
