@@ -152,7 +152,7 @@ func NewSchema(hashKey []byte) *annals.Schema[Event] {
 		ProfileUpdated{},
 		ProductAddedToCart{},
 		CartCheckedOut{},
-	}, annals.HashKey(hashKey))
+	}, append(oldEvents(), annals.HashKey(hashKey))...)
 }
 
 // NewLog is the store in the words of this service. Every command on it has to say who may give it.
