@@ -1,6 +1,7 @@
 package cqrs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +25,8 @@ import (
 type Trail struct {
 	system      annals.Store
 	fingerprint func(parts ...string) string
-	streamBytes int // the longest name of a stream
+	streamBytes int  // the longest name of a stream
+	protects    bool // the store may be given personal data
 	options     TrailOptions
 }
 
@@ -92,7 +94,8 @@ func NewTrail[E any](log *annals.Log[E], o TrailOptions) (*Trail, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Trail{system: system, fingerprint: log.Schema().Fingerprint, streamBytes: annals.LimitsOf(log.Store()).StreamBytes, options: o}, nil
+	p, ok := log.Store().(annals.Protector)
+	return &Trail{system: system, fingerprint: log.Schema().Fingerprint, streamBytes: annals.LimitsOf(log.Store()).StreamBytes, protects: ok && p.ProtectsPersonal(), options: o}, nil
 }
 
 // Record stores a record. It is for [Audit].
@@ -166,8 +169,15 @@ func (t *Trail) show(r AuditRecord) (json.RawMessage, error) {
 	if v == nil || err != nil {
 		return nil, err
 	}
-	return json.Marshal(v)
+	shown, err := json.Marshal(v)
+	if err == nil && !t.protects && bytes.Contains(shown, personalMark) {
+		return nil, annals.ErrUnprotected
+	}
+	return shown, err
 }
+
+// personalMark begins a personal value in JSON, as package privacy writes it.
+var personalMark = []byte(`{"$personal":`)
 
 // guarded calls a function of the application; a panic of it is an error. Nil says nothing.
 func guarded[T any](r AuditRecord, f func(AuditRecord) T) (v T, err error) {

@@ -179,3 +179,30 @@ func TestATrailNeedsAStoreForIt(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// open is a store that would keep personal data in plain.
+type open struct{ annals.Store }
+
+func (o open) System() annals.Store {
+	system, err := annals.System(o.Store)
+	if err != nil {
+		panic(err)
+	}
+	return system
+}
+
+func TestATrailKeepsNothingPersonalInPlain(t *testing.T) {
+	t.Parallel()
+	show := func(cqrs.AuditRecord) any {
+		return map[string]any{"name": map[string]any{"$personal": map[string]any{"subject": "s", "value": "MARKER"}}}
+	}
+	var out bytes.Buffer
+	log := annals.NewLog[any](open{memory.New()}, schema)
+	trail := newTrail(t, log, cqrs.TrailOptions{Show: show, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	if _, err := cqrs.Do(t.Context(), cqrs.New(log, cqrs.Audit(trail.Record)), OpenDoor{Door: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, trail, cqrs.Asked{}); !slices.Equal(got, []string{"OpenDoor by : ok, true, "}) || !strings.Contains(out.String(), annals.ErrUnprotected.Error()) {
+		t.Errorf("got %q, reported %s", got, out.String())
+	}
+}

@@ -44,8 +44,15 @@ func (f Func) Publish(ctx context.Context, m Message) error { return f(ctx, m) }
 var errPermanent = errors.New("outbox: refused for good")
 
 // Permanent says of an error of [Publisher.Publish] that it will be the same next time: the message is too large, its topic
-// does not exist. It is parked. The error matches err.
-func Permanent(err error) error { return fmt.Errorf("%w: %w", errPermanent, err) }
+// does not exist. It is parked, with the words of err, which are kept. The error matches err.
+//
+// Nil stays nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errPermanent, err)
+}
 
 // Local is a [Publisher] for other parts of the same program: whoever has subscribed to a topic is called, one after the other. The
 // zero value has no subscribers. It may be used concurrently.

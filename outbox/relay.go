@@ -173,8 +173,10 @@ func (r *Running[E]) run(ctx context.Context) (err error) {
 			}
 		})
 	}
+	until, noMore := context.WithCancel(context.WithoutCancel(ctx)) // the last position is stored when the lanes are at their end
+	defer noMore()
 	noting.Go(func() {
-		if err := r.note(work, noted{at, head}); err != nil {
+		if err := r.note(until, noted{at, head}); err != nil {
 			stop(err)
 		}
 	})
@@ -191,6 +193,7 @@ func (r *Running[E]) run(ctx context.Context) (err error) {
 	}
 	publishing.Wait()
 	stop(err)
+	noMore()
 	noting.Wait()
 	return context.Cause(work)
 }
@@ -206,7 +209,7 @@ func (r *Running[E]) read(ctx context.Context, at annals.Position, lanes []chan 
 			return fmt.Errorf("outbox: %s: subscribe: %w", r.Name, err)
 		}
 		var messages []Message
-		if u.Event != nil {
+		if u.Event != nil && !r.own(u.Event.Stream) {
 			if messages, entries, err = r.messages(*u.Event, entries[:0]); err != nil {
 				return err
 			}
@@ -223,6 +226,11 @@ func (r *Running[E]) read(ctx context.Context, at annals.Position, lanes []chan 
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// own reports whether a stream is the relay's: what it writes there must not make it write more.
+func (r *Running[E]) own(stream string) bool {
+	return stream == r.Stream() || stream == annals.TrackingStream(source(r.Name))
 }
 
 // messages are those of an event, with their ids.

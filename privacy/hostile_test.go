@@ -13,6 +13,7 @@ import (
 	"github.com/annalsdb/annals/decider"
 	"github.com/annalsdb/annals/privacy"
 	"github.com/annalsdb/annals/store/memory"
+	"github.com/annalsdb/annals/timetravel"
 )
 
 // binary is a codec for everything.
@@ -228,6 +229,57 @@ func TestWhatACutOffHasLeftOfAKeyGoesWithIt(t *testing.T) {
 	}
 	if strings.Contains(string(contents(t, dir)), string(copied)) {
 		t.Error("the key is there still")
+	}
+}
+
+// A key whose name may not survive a power cut is not used, and made anew.
+func TestAKeyWithoutADurableNameIsNotUsed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	k := openKeys(t, dir, master(t, 1))
+	made, err := k.Make(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.key"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil || b[len(b)-1] != 'd' {
+		t.Fatalf("the name is not said to be durable: %v", err)
+	}
+	b[len(b)-1] = 'n' // as between the two syncs of another process
+	if err := os.WriteFile(files[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := k.Key(t.Context(), "s"); found || err != nil {
+		t.Errorf("got %v, %v", found, err)
+	}
+	if next, err := k.Make(t.Context(), "s"); err != nil || next.ID == made.ID {
+		t.Errorf("got %v, %v", next.ID, err)
+	}
+}
+
+func TestABranchIsNotSavedWithPersonalDataInPlain(t *testing.T) {
+	t.Parallel()
+	s := protect(t, memory.New(), privacy.NewMemory())
+	log := annals.NewLog[any](s, schema)
+	raw, err := log.Encode(t.Context(), bob())
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited, err := timetravel.WhatIf(t.Context(), s, timetravel.Insert(0, raw...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	appended := branch(t, s)
+	record(t, log.On(appended), bob()...)
+	for _, b := range []*timetravel.Branch{edited, appended} {
+		var file strings.Builder
+		if err := b.Save(t.Context(), &file); !errors.Is(err, annals.ErrUnprotected) || file.Len() > 0 {
+			t.Errorf("got %v, %s", err, file.String())
+		}
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/annalsdb/annals"
@@ -26,7 +25,7 @@ import (
 type Keys struct {
 	dir    string
 	master Master
-	mu     sync.Mutex // held with the lock file
+	alone  chan struct{} // held, as a place in it, with the lock file
 }
 
 var (
@@ -40,7 +39,9 @@ const (
 	keyExtension = ".key"
 	checkFile    = "check"
 	lockFile     = "lock"
-	newPattern   = "new-*"
+	// The last byte of a file says whether its name is known to be durable.
+	stateNew, stateDurable = 'n', 'd'
+	newPattern             = "new-*"
 	// lockPause is how often a lock that somebody else holds is tried.
 	lockPause = 10 * time.Millisecond
 )
@@ -85,7 +86,7 @@ func newKeys(dir string, master Master) (*Keys, error) {
 	if dir == "" || master == nil {
 		return nil, &annals.InvalidError{What: "keys", Problem: "a directory and a master key are required"}
 	}
-	return &Keys{dir: dir, master: master}, nil
+	return &Keys{dir: dir, master: master, alone: make(chan struct{}, 1)}, nil
 }
 
 func keyFile(subject string) string {
@@ -107,12 +108,16 @@ func (k *Keys) read(ctx context.Context, name string) (key Key, found bool, err 
 		return Key{}, false, fmt.Errorf("privacy: read a key: %w", err)
 	}
 	wrapped, ok := bytes.CutPrefix(b, []byte(keyMagic))
-	if !ok || len(wrapped) < keyIDBytes {
+	if !ok || len(wrapped) < keyIDBytes+1 || wrapped[len(wrapped)-1] != stateNew && wrapped[len(wrapped)-1] != stateDurable {
 		if len(bytes.Trim(b, "\x00")) == 0 { // an erasure that was cut off behind the overwriting
 			return Key{}, false, nil
 		}
 		return Key{}, false, fmt.Errorf("privacy: %s is no key", name)
 	}
+	if wrapped[len(wrapped)-1] == stateNew { // its name may not survive a power cut: nothing may be sealed under it yet
+		return Key{}, false, nil
+	}
+	wrapped = wrapped[:len(wrapped)-1]
 	copy(key.ID[:], wrapped)
 	secret, err := k.master.Unwrap(ctx, wrapped[keyIDBytes:], keyBound(key.ID, name))
 	if err != nil {
@@ -154,7 +159,34 @@ func (k *Keys) write(ctx context.Context, name string, key Key) (made Key, err e
 	if err != nil {
 		return Key{}, fmt.Errorf("privacy: wrap a key: %w", err)
 	}
-	return key, k.put(name, append(append([]byte(keyMagic), key.ID[:]...), wrapped...))
+	if err := k.put(name, content(key.ID, wrapped, stateNew)); err != nil {
+		return Key{}, err
+	}
+	return key, k.settle(name)
+}
+
+// content is that of a file.
+func content(id [keyIDBytes]byte, wrapped []byte, state byte) []byte {
+	return append(append(append([]byte(keyMagic), id[:]...), wrapped...), state)
+}
+
+// settle says of a file that its name is durable.
+func (k *Keys) settle(name string) error {
+	f, err := os.OpenFile(filepath.Join(k.dir, name), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("privacy: write a key: %w", err)
+	}
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt([]byte{stateDurable}, info.Size()-1)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("privacy: write a key: %w", err)
+	}
+	return nil
 }
 
 // put writes a file beside, syncs it, and gives it its name.
@@ -295,28 +327,32 @@ func (k *Keys) rewrap(ctx context.Context, name string) (found bool, err error) 
 	if err != nil {
 		return false, fmt.Errorf("privacy: wrap a key: %w", err)
 	}
-	return true, k.put(name, append(append([]byte(keyMagic), key.ID[:]...), wrapped...))
+	return true, k.put(name, content(key.ID, wrapped, stateDurable))
 }
 
 // lock keeps erasing and rewrapping apart, in all processes.
 func (k *Keys) lock(ctx context.Context) (unlock func(), err error) {
-	k.mu.Lock()
+	select {
+	case k.alone <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("privacy: lock the keys: %w", context.Cause(ctx))
+	}
 	for {
 		held, err := disk.Lock(filepath.Join(k.dir, lockFile))
 		if err == nil {
 			return func() {
 				_ = held.Close() // which cannot fail to unlock
-				k.mu.Unlock()
+				<-k.alone
 			}, nil
 		}
 		if !errors.Is(err, vfs.ErrLocked) {
-			k.mu.Unlock()
+			<-k.alone
 			return nil, fmt.Errorf("privacy: lock the keys: %w", err)
 		}
 		select {
 		case <-time.After(lockPause):
 		case <-ctx.Done():
-			k.mu.Unlock()
+			<-k.alone
 			return nil, fmt.Errorf("privacy: lock the keys: %w", context.Cause(ctx))
 		}
 	}

@@ -171,7 +171,8 @@ func (s savedEdit) restore() (Edit, error) {
 }
 
 // Save writes the branch as a JSON document, for [OpenBranch]: where the store stood, the edits, and what was appended. It holds the
-// events that the edits bring in, and none of the store's own.
+// events that the edits bring in, and none of the store's own. Personal data would lie in it in plain, so that is refused with
+// annals.ErrUnprotected.
 func (b *Branch) Save(ctx context.Context, w io.Writer) error {
 	saved := savedBranch{Format: branchFormat, Head: &b.made, Edits: []savedEdit{}}
 	last, err := idAt(ctx, b.base, b.made)
@@ -188,6 +189,18 @@ func (b *Branch) Save(ctx context.Context, w io.Writer) error {
 	for _, e := range tail {
 		saved.Appended = append(saved.Appended, save([]annals.Event{e.Event})...)
 	}
+	for _, e := range tail {
+		if bytes.Contains(e.Data, personalMark) {
+			return fmt.Errorf("timetravel: save branch: %s at position %d: %w", e.Type, e.Position, annals.ErrUnprotected)
+		}
+	}
+	for i, e := range b.edits {
+		for _, added := range e.events {
+			if bytes.Contains(added.Data, personalMark) {
+				return fmt.Errorf("timetravel: save branch: edit %d: %s: %w", i, added.Type, annals.ErrUnprotected)
+			}
+		}
+	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(saved); err != nil {
@@ -195,6 +208,9 @@ func (b *Branch) Save(ctx context.Context, w io.Writer) error {
 	}
 	return nil
 }
+
+// personalMark begins a personal value in JSON, as package privacy writes it.
+var personalMark = []byte(`{"$personal":`)
 
 // idAt is the id of the event at a position; nil if none can be read there.
 func idAt(ctx context.Context, s annals.Store, p annals.Position) (*annals.ID, error) {
