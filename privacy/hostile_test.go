@@ -187,17 +187,8 @@ func TestSnapshotsThatAreNotProtectedKeepNothingPersonal(t *testing.T) {
 
 func TestADamagedKeyIsNotErased(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	k := openKeys(t, dir, master(t, 1))
-	made, err := k.Make(t.Context(), "s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.key"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	if err := os.WriteFile(files[0], []byte("junk"), 0o600); err != nil {
+	k, made, _, file := oneKey(t)
+	if err := os.WriteFile(file, []byte("junk"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.Erase(t.Context(), "s", made.ID); err == nil || !strings.Contains(err.Error(), "damaged") {
@@ -207,17 +198,8 @@ func TestADamagedKeyIsNotErased(t *testing.T) {
 
 func TestWhatACutOffHasLeftOfAKeyGoesWithIt(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	k := openKeys(t, dir, master(t, 1))
-	made, err := k.Make(t.Context(), "s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.key"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	copied, err := os.ReadFile(files[0])
+	k, made, dir, file := oneKey(t)
+	copied, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,22 +217,13 @@ func TestWhatACutOffHasLeftOfAKeyGoesWithIt(t *testing.T) {
 // A key whose name may not survive a power cut is not used, and made anew.
 func TestAKeyWithoutADurableNameIsNotUsed(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	k := openKeys(t, dir, master(t, 1))
-	made, err := k.Make(t.Context(), "s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.key"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	b, err := os.ReadFile(files[0])
+	k, made, _, file := oneKey(t)
+	b, err := os.ReadFile(file)
 	if err != nil || b[len(b)-1] != 'd' {
 		t.Fatalf("the name is not said to be durable: %v", err)
 	}
 	b[len(b)-1] = 'n' // as between the two syncs of another process
-	if err := os.WriteFile(files[0], b, 0o600); err != nil {
+	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, found, err := k.Key(t.Context(), "s"); found || err != nil {

@@ -50,6 +50,22 @@ func openKeys(t *testing.T, dir string, m privacy.Master) *privacy.Keys {
 	return k
 }
 
+// oneKey is a directory of keys with that of the subject s, and the file that it lies in.
+func oneKey(t *testing.T) (k *privacy.Keys, made privacy.Key, dir, file string) {
+	t.Helper()
+	dir = t.TempDir()
+	k = openKeys(t, dir, master(t, 1))
+	made, err := k.Make(t.Context(), "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.key"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	return k, made, dir, files[0]
+}
+
 func TestKeysAreKeptUntilTheyAreErased(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "keys")
@@ -124,31 +140,22 @@ func TestAWrongMasterKeyIsAnErrorAndNotAnErasure(t *testing.T) {
 
 func TestADamagedKeyIsAnError(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	k := openKeys(t, dir, master(t, 1))
-	made, err := k.Make(t.Context(), "s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.key"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	whole, err := os.ReadFile(files[0])
-	if err != nil || bytes.Contains(whole, made.Secret[:]) || strings.Contains(files[0], "s.key") {
-		t.Errorf("%v: the key lies in plain, or says whose it is: %s", err, files[0])
+	k, made, _, file := oneKey(t)
+	whole, err := os.ReadFile(file)
+	if err != nil || bytes.Contains(whole, made.Secret[:]) || strings.Contains(file, "s.key") {
+		t.Errorf("%v: the key lies in plain, or says whose it is: %s", err, file)
 	}
 	for i := range whole {
 		bad := bytes.Clone(whole)
 		bad[i] ^= 1
-		if err := os.WriteFile(files[0], bad, 0o600); err != nil {
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, found, err := k.Key(t.Context(), "s"); err == nil || found {
 			t.Errorf("byte %d is changed: found %v, %v", i, found, err)
 		}
 	}
-	if err := os.WriteFile(files[0], make([]byte, len(whole)), 0o600); err != nil { // an erasure that was cut off
+	if err := os.WriteFile(file, make([]byte, len(whole)), 0o600); err != nil { // an erasure that was cut off
 		t.Fatal(err)
 	}
 	if _, found, err := k.Key(t.Context(), "s"); err != nil || found {
