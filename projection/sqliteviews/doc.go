@@ -10,4 +10,6 @@
 // is in use; nothing else may write.
 //
 // Several processes may open one file: one that runs the projections, others that read.
+//
+// What rows said once and do not say any more leaves the files with [Views.Scrub].
 package sqliteviews
