@@ -312,10 +312,7 @@ func (w *worker[S, E]) schedule(ctx context.Context, id, key string, step *effec
 	if err != nil {
 		return annals.Event{}, fmt.Errorf("timer %s: %w", step.name, err)
 	}
-	e := raw[0]
-	d := timerSet{Key: key, Timer: step.name, At: step.at.UTC().Round(0), Event: storedEvent{
-		Type: e.Type, Stream: e.Stream, Version: e.Version, Tags: e.Tags, ContentType: e.ContentType, Data: e.Data, Metadata: e.Metadata,
-	}}
+	d := timerSet{Key: key, Timer: step.name, At: step.at.UTC().Round(0), Event: newStoredEvent(raw[0])}
 	return w.note(typeTimerSet, derive.ID(id), d, w.timerTag(key, step.name), w.instanceTag(key))
 }
 

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/hex"
 	"encoding/json"
@@ -68,8 +69,33 @@ type storedEvent struct {
 	Version     uint16   `json:"version"`
 	Tags        []string `json:"tags,omitempty"`
 	ContentType string   `json:"contentType,omitempty"`
-	Data        []byte   `json:"data"`
-	Metadata    []byte   `json:"metadata,omitempty"`
+	// JSON is the data as a part of this document, so that a store which encrypts personal values in it finds them: in base64 they would
+	// be out of sight, and the event of a timer would bring back what was erased.
+	JSON json.RawMessage `json:"json,omitempty"`
+	// Data is the data in its place, if that is not JSON as this document would write it.
+	Data     []byte `json:"data,omitempty"`
+	Metadata []byte `json:"metadata,omitempty"`
+}
+
+func newStoredEvent(e annals.Event) storedEvent {
+	s := storedEvent{Type: e.Type, Stream: e.Stream, Version: e.Version, Tags: e.Tags, ContentType: e.ContentType, Metadata: e.Metadata}
+	if b, err := json.Marshal(json.RawMessage(e.Data)); err == nil && e.ContentType == "" && bytes.Equal(b, e.Data) {
+		s.JSON = e.Data
+	} else {
+		s.Data = e.Data
+	}
+	return s
+}
+
+// event is what is appended when the timer is due.
+func (s storedEvent) event(id annals.ID) annals.Event {
+	e := annals.Event{
+		ID: id, Type: s.Type, Stream: s.Stream, Version: s.Version, Tags: s.Tags, ContentType: s.ContentType, Data: s.Data, Metadata: s.Metadata,
+	}
+	if s.JSON != nil {
+		e.Data = s.JSON
+	}
+	return e
 }
 
 // timerEnded is the data of typeCancelled and typeFired.

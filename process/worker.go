@@ -177,11 +177,11 @@ func (w *worker[S, E]) doDue(ctx context.Context, now time.Time) error {
 func (w *worker[S, E]) fire(ctx context.Context, t *Timer) error {
 	tag, done := w.timerTag(t.Key, t.Name), timerEnded{Key: t.Key, Timer: t.Name}
 	unchanged := annals.NoneSince(t.set, annals.Tags(tag).Or(annals.Tags(w.instanceTag(t.Key)).Types(typeCompleted)).WithSystem())
-	d := t.data.Event
-	event := annals.Event{
-		ID: derive.ID("annals timer fired", string(t.id[:])), Type: d.Type, Stream: d.Stream, Version: d.Version, Tags: d.Tags,
-		ContentType: d.ContentType, Data: d.Data, Metadata: d.Metadata,
+	set, err := w.setting(ctx, t)
+	if err != nil {
+		return fmt.Errorf("process: %s: timer %s of %s: %w", w.manager.Name, t.Name, t.Key, err)
 	}
+	event := set.Event.event(derive.ID("annals timer fired", string(t.id[:])))
 	note, err := w.note(typeFired, derive.ID("annals timer note", string(t.id[:])), done, tag, w.instanceTag(t.Key))
 	if err != nil {
 		return err
@@ -200,6 +200,20 @@ func (w *worker[S, E]) fire(ctx context.Context, t *Timer) error {
 		return fmt.Errorf("process: %s: fire timer %s of %s: %w", w.manager.Name, t.Name, t.Key, err)
 	}
 	return nil
+}
+
+// setting reads again what a timer was set to. It may be long since it was set: personal data in its event, which were erased
+// meanwhile, must not come back out of the memory of this process.
+func (w *worker[S, E]) setting(ctx context.Context, t *Timer) (timerSet, error) {
+	for r, err := range w.system.Read(ctx, annals.Stream(w.Stream()).WithSystem(), annals.After(t.set-1), annals.AsOf(t.set)) {
+		if err != nil {
+			return timerSet{}, err
+		}
+		if r.ID == t.id {
+			return dataOf[timerSet](r)
+		}
+	}
+	return timerSet{}, fmt.Errorf("what was set at position %d is not in the store", t.set)
 }
 
 // somebodyElse reports whether an append failed because what it says is known already, or overtaken.
