@@ -301,15 +301,27 @@ func TestNoByteOfWhatWasErasedIsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	names := projection.Rows[Customer, any]{
+	type named struct { // in plain, as rows are
+		Name string `json:"name"`
+	}
+	names := projection.Rows[named, any]{
 		Name: "names", By: "customer", Query: annals.Category("customer"),
-		Apply: func(key string, row *Customer, e annals.Entry[any]) error {
-			row.ID, row.Gone = key, row.Gone || e.Type == "Forgotten"
+		Apply: func(_ string, row *named, e annals.Entry[any]) error {
+			switch e := e.Value.(type) {
+			case Registered:
+				row.Name = e.Name.Or("")
+			case Forgotten:
+				row.Name = ""
+			}
 			return nil
 		},
+		Columns: []projection.Column[named]{{Name: "name", Value: func(r named) any { return r.Name }}},
 	}
 	if err := projection.CatchUp(ctx, log, views, names); err != nil {
 		t.Fatal(err)
+	}
+	if places, err := privacy.Find(ctx, [][]byte{[]byte("MARKER")}, dir); err != nil || len(places) == 0 {
+		t.Fatalf("nothing is there to be erased: this test proves nothing: %v, %v", places, err)
 	}
 	secret, found, err := keys.Key(ctx, "customer-1")
 	if err != nil || !found {
@@ -324,6 +336,12 @@ func TestNoByteOfWhatWasErasedIsLeft(t *testing.T) {
 	}
 	if err := projection.CatchUp(ctx, log, views, names); err != nil {
 		t.Fatal(err)
+	}
+	if err := views.Scrub(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if places, err := privacy.Find(ctx, [][]byte{[]byte("MARKER")}, dir); err != nil || len(places) > 0 {
+		t.Errorf("while all is open, it is in %v, %v", places, err)
 	}
 	for _, c := range []interface{ Close() error }{views, base} {
 		if err := c.Close(); err != nil {
