@@ -106,6 +106,7 @@ func foldAll[E any](ctx context.Context, log *annals.Log[E], p *plan[E], key str
 		return nil, err
 	}
 	defer func() { _ = b.Rollback() }() // never fails
+	rows := newPending(b, p.shape)
 	var entries []annals.Entry[E]
 	for r, err := range log.Store().Read(ctx, p.query(), opts...) {
 		if err != nil {
@@ -119,11 +120,10 @@ func foldAll[E any](ctx context.Context, log *annals.Log[E], p *plan[E], key str
 			return nil, &ApplyError{Projection: p.shape.String(), Position: r.Position, Type: r.Type, Err: err}
 		}
 		for _, e := range entries {
-			if err := p.apply(ctx, b, e); err != nil {
+			if err := p.apply(ctx, rows, e); err != nil {
 				return nil, err
 			}
 		}
 	}
-	doc, _, err := b.Get(ctx, p.own.name, key)
-	return doc, err
+	return rows.get(ctx, p.own.name, key)
 }

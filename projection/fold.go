@@ -14,7 +14,7 @@ import (
 
 // foldFunc applies an event to the document of a key, or, without an event, refreshes what is joined into it. It
 // tells whether the document changed.
-type foldFunc[E any] func(ctx context.Context, b Batch, key string, e *annals.Entry[E]) (changed bool, err error)
+type foldFunc[E any] func(ctx context.Context, rows *pending, key string, e *annals.Entry[E]) (changed bool, err error)
 
 // folder folds rows of type V.
 type folder[V, E any] struct {
@@ -57,8 +57,9 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-func (f *folder[V, E]) fold(ctx context.Context, b Batch, key string, e *annals.Entry[E]) (bool, error) {
-	old, found, err := b.Get(ctx, f.name, key)
+func (f *folder[V, E]) fold(ctx context.Context, rows *pending, key string, e *annals.Entry[E]) (bool, error) {
+	old, err := rows.get(ctx, f.name, key)
+	found := old != nil
 	if err != nil || e == nil && !found {
 		return false, err
 	}
@@ -83,13 +84,14 @@ func (f *folder[V, E]) fold(ctx context.Context, b Batch, key string, e *annals.
 		if !found {
 			return false, nil
 		}
-		return true, b.Delete(ctx, f.name, key)
+		rows.set(f.name, key, nil, nil)
+		return true, nil
 	case err != nil:
 		return false, &userError{key, err}
 	}
 	joined := make([]any, len(f.joins))
 	for i, j := range f.joins {
-		if joined[i], err = f.join(ctx, b, j, key, &row); err != nil {
+		if joined[i], err = f.join(ctx, rows, j, key, &row); err != nil {
 			return false, err
 		}
 		if err := f.settled(i, row, joined); err != nil {
@@ -104,11 +106,12 @@ func (f *folder[V, E]) fold(ctx context.Context, b Batch, key string, e *annals.
 	if !changed && e == nil {
 		return false, nil
 	}
-	return changed, b.Put(ctx, f.name, Document{Key: key, JSON: doc}, append(values, joined...))
+	rows.set(f.name, key, doc, append(values, joined...))
+	return changed, nil
 }
 
 // join puts into the row what it refers to by one join, and tells by which key.
-func (f *folder[V, E]) join(ctx context.Context, b Batch, j Joined[V, E], key string, row *V) (string, error) {
+func (f *folder[V, E]) join(ctx context.Context, rows *pending, j Joined[V, E], key string, row *V) (string, error) {
 	var other string
 	if err := guard(func() error { other = j.on(*row); return nil }); err != nil {
 		return "", &userError{key, err}
@@ -116,7 +119,7 @@ func (f *folder[V, E]) join(ctx context.Context, b Batch, j Joined[V, E], key st
 	var doc []byte
 	if other != "" {
 		var err error
-		if doc, _, err = b.Get(ctx, j.name, other); err != nil {
+		if doc, err = rows.get(ctx, j.name, other); err != nil {
 			return "", err
 		}
 	}
@@ -196,8 +199,24 @@ func decodeRow[V any](doc []byte, row *V) error {
 	return nil
 }
 
+// fetch reads the rows that the events will touch, so far as the events' tags tell.
+func (p *plan[E]) fetch(ctx context.Context, rows *pending, events []annals.Entry[E]) error {
+	for _, part := range p.parts {
+		var keys []string
+		for _, e := range events {
+			if part.query.Match(e.Recorded) {
+				keys = append(keys, e.TagValues(part.by)...)
+			}
+		}
+		if err := rows.fetch(ctx, part.name, keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // apply gives one event to all parts that it belongs to: the joined ones first, so that the own rows see them.
-func (p *plan[E]) apply(ctx context.Context, b Batch, e annals.Entry[E]) error {
+func (p *plan[E]) apply(ctx context.Context, rows *pending, e annals.Entry[E]) error {
 	for _, part := range p.parts {
 		if !part.query.Match(e.Recorded) {
 			continue
@@ -206,9 +225,9 @@ func (p *plan[E]) apply(ctx context.Context, b Batch, e annals.Entry[E]) error {
 			if part.only != "" && part.only != key {
 				continue
 			}
-			changed, err := part.fold(ctx, b, key, &e)
+			changed, err := part.fold(ctx, rows, key, &e)
 			if err == nil && changed {
-				err = p.spread(ctx, b, part, key)
+				err = p.spread(ctx, rows, part, key)
 			}
 			if err != nil {
 				return p.failed(e.Recorded, err)
@@ -219,18 +238,22 @@ func (p *plan[E]) apply(ctx context.Context, b Batch, e annals.Entry[E]) error {
 }
 
 // spread refreshes the own rows that refer to a joined one.
-func (p *plan[E]) spread(ctx context.Context, b Batch, from *part[E], key string) error {
-	var rows []string
+func (p *plan[E]) spread(ctx context.Context, rows *pending, from *part[E], key string) error {
+	var referring []string
 	for _, column := range from.feeds {
-		keys, err := b.Keys(ctx, p.own.name, column, key)
+		keys, err := rows.keys(ctx, p.own.name, column, key)
 		if err != nil {
 			return err
 		}
-		rows = append(rows, keys...)
+		referring = append(referring, keys...)
 	}
-	slices.Sort(rows)
-	for _, row := range slices.Compact(rows) {
-		if _, err := p.own.fold(ctx, b, row, nil); err != nil {
+	slices.Sort(referring)
+	referring = slices.Compact(referring)
+	if err := rows.fetch(ctx, p.own.name, referring); err != nil {
+		return err
+	}
+	for _, row := range referring {
+		if _, err := p.own.fold(ctx, rows, row, nil); err != nil {
 			return err
 		}
 	}

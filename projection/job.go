@@ -219,10 +219,8 @@ func (j *job[E]) commit(ctx context.Context, events []annals.Entry[E], at Checkp
 		if err != nil {
 			return fmt.Errorf("projection: %s: begin: %w", j.id, err)
 		}
-		for _, e := range events {
-			if err := j.plan.apply(ctx, b, e); err != nil {
-				return errors.Join(err, b.Rollback())
-			}
+		if err := j.apply(ctx, b, events); err != nil {
+			return errors.Join(err, b.Rollback())
 		}
 		if err := b.Commit(ctx, at); err != nil {
 			inDoubt = true
@@ -234,6 +232,20 @@ func (j *job[E]) commit(ctx context.Context, events []annals.Entry[E], at Checkp
 		j.stored = at
 	}
 	return err
+}
+
+// apply folds the events into the rows of a batch.
+func (j *job[E]) apply(ctx context.Context, b Batch, events []annals.Entry[E]) error {
+	rows := newPending(b, j.plan.shape)
+	if err := j.plan.fetch(ctx, rows, events); err != nil {
+		return err
+	}
+	for _, e := range events {
+		if err := j.plan.apply(ctx, rows, e); err != nil {
+			return err
+		}
+	}
+	return rows.write(ctx)
 }
 
 // announce tells those who wait that everything up to p is committed.

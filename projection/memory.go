@@ -259,17 +259,22 @@ func (b *memoryBatch) begin(ctx context.Context, at annals.Position) error {
 	return nil
 }
 
-func (b *memoryBatch) Get(ctx context.Context, part, key string) ([]byte, bool, error) {
-	if row, changed := b.changes[part][key]; changed {
-		if row == nil {
-			return nil, false, ctx.Err()
-		}
-		return row.json, true, ctx.Err()
-	}
+func (b *memoryBatch) Load(ctx context.Context, part string, keys []string) ([]Document, error) {
 	b.table.views.mu.RLock()
 	defer b.table.views.mu.RUnlock()
-	row, ok := b.table.parts[part].rows[key]
-	return row.json, ok, ctx.Err()
+	var docs []Document
+	for _, key := range keys {
+		row, changed := b.changes[part][key]
+		if !changed {
+			if stored, ok := b.table.parts[part].rows[key]; ok {
+				row = &stored
+			}
+		}
+		if row != nil {
+			docs = append(docs, Document{Key: key, JSON: row.json})
+		}
+	}
+	return docs, ctx.Err()
 }
 
 func (b *memoryBatch) Keys(ctx context.Context, part, column string, value any) ([]string, error) {
@@ -291,16 +296,16 @@ func (b *memoryBatch) Keys(ctx context.Context, part, column string, value any) 
 			delete(keys, key)
 		}
 	}
-	return slices.Sorted(maps.Keys(keys)), ctx.Err()
+	return slices.Collect(maps.Keys(keys)), ctx.Err()
 }
 
-func (b *memoryBatch) Put(ctx context.Context, part string, doc Document, columns []any) error {
-	b.changes[part][doc.Key] = &memoryRow{json: doc.JSON, values: columns}
-	return ctx.Err()
-}
-
-func (b *memoryBatch) Delete(ctx context.Context, part, key string) error {
-	b.changes[part][key] = nil
+func (b *memoryBatch) Write(ctx context.Context, part string, changes []Change) error {
+	for _, c := range changes {
+		b.changes[part][c.Key] = nil
+		if c.JSON != nil {
+			b.changes[part][c.Key] = &memoryRow{json: c.JSON, values: slices.Clone(c.Columns)}
+		}
+	}
 	return ctx.Err()
 }
 

@@ -167,7 +167,7 @@ func commitBehind(t *testing.T, views projection.Views, p annals.Position) {
 	}
 	b, err := table.Begin(t.Context(), 0)
 	if err == nil {
-		err = b.Put(t.Context(), "", projection.Document{Key: "42", JSON: []byte(`{"status":"paid"}`)}, []any{"paid", int64(0), ""})
+		err = b.Write(t.Context(), "", []projection.Change{{Key: "42", JSON: []byte(`{"status":"paid"}`), Columns: []any{"paid", int64(0), ""}}})
 	}
 	if err == nil {
 		err = b.Commit(t.Context(), projection.Checkpoint{Position: p})

@@ -43,21 +43,28 @@ type Table interface {
 }
 
 // Batch is changes that become visible, and durable, all together with the checkpoint, or not at all. It is used by one
-// goroutine. Part "" is the projection's own rows, the others are those that it joins.
+// goroutine, and sees what it has written. Part "" is the projection's own rows, the others are those that it joins.
 type Batch interface {
-	// Get is the document as the batch sees it, its own changes included; false if there is none.
-	Get(ctx context.Context, part, key string) ([]byte, bool, error)
-	// Keys are the keys of the documents whose column has this value, ascending, as the batch sees them.
+	// Load is those documents with these keys that there are, in any order. Nobody changes them. No key is given twice.
+	Load(ctx context.Context, part string, keys []string) ([]Document, error)
+	// Keys are the keys of the documents whose column has this value, in any order. The slice is the caller's.
 	Keys(ctx context.Context, part, column string, value any) ([]string, error)
-	// Put keeps a document: columns are the values in the order of the part's [Part.Columns].
-	Put(ctx context.Context, part string, doc Document, columns []any) error
-	// Delete removes a document, if there is one.
-	Delete(ctx context.Context, part, key string) error
+	// Write puts and removes documents. The changes are in the order of their keys, each of another key, and are not kept.
+	Write(ctx context.Context, part string, changes []Change) error
 	// Commit makes the batch and the checkpoint visible. After an error neither is; if the error is an [ErrTemporary], the
 	// stored checkpoint tells whether they are after all.
 	Commit(ctx context.Context, checkpoint Checkpoint) error
 	// Rollback forgets the batch. After Commit it does nothing.
 	Rollback() error
+}
+
+// Change puts a document, or removes the one with its key, if there is one.
+type Change struct {
+	Key string
+	// JSON is nil to remove.
+	JSON []byte
+	// Columns are the values in the order of the part's [Part.Columns].
+	Columns []any
 }
 
 // Checkpoint is how far a projection has come.

@@ -3,7 +3,10 @@ package projectiontest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/annalsdb/annals"
@@ -36,7 +39,7 @@ func begin(t *testing.T, table projection.Table, at annals.Position) projection.
 
 func put(t *testing.T, b projection.Batch, key, doc, text string, n int64) {
 	t.Helper()
-	must(t, b.Put(t.Context(), "", projection.Document{Key: key, JSON: []byte(doc)}, []any{text, n}))
+	must(t, b.Write(t.Context(), "", []projection.Change{{Key: key, JSON: []byte(doc), Columns: []any{text, n}}}))
 }
 
 func wantDoc(t *testing.T, table projection.Table, key, want string) {
@@ -92,28 +95,76 @@ func batchSeesItself(r *rig) {
 	b = begin(t, table, 1)
 	put(t, b, "d", "4", "x", 1)
 	put(t, b, "a", "5", "y", 1)
-	must(t, b.Delete(t.Context(), "", "b"))
-	must(t, b.Delete(t.Context(), "", "never was"))
-	must(t, b.Put(t.Context(), "others", projection.Document{Key: "a", JSON: []byte("6")}, nil))
+	must(t, b.Write(t.Context(), "", []projection.Change{{Key: "b"}, {Key: "e", JSON: []byte("7"), Columns: []any{"x", int64(5)}}, {Key: "never was"}}))
+	must(t, b.Write(t.Context(), "others", []projection.Change{{Key: "a", JSON: []byte("6")}}))
 	keys, err := b.Keys(t.Context(), "", "select", "x")
 	must(t, err)
-	if !slices.Equal(keys, []string{"c", "d"}) {
+	slices.Sort(keys)
+	if !slices.Equal(keys, []string{"c", "d", "e"}) {
 		t.Fatalf("keys are %q", keys)
 	}
 	keys, err = b.Keys(t.Context(), "", "n", int64(1))
 	must(t, err)
+	slices.Sort(keys)
 	if !slices.Equal(keys, []string{"a", "d"}) {
 		t.Fatalf("keys are %q", keys)
 	}
-	for _, want := range []struct{ part, key, doc string }{{"", "a", "5"}, {"", "b", ""}, {"", "c", "3"}, {"others", "a", "6"}, {"others", "b", ""}} {
-		doc, found, err := b.Get(t.Context(), want.part, want.key)
-		must(t, err)
-		wantEqual(t, "document "+want.key, string(doc), want.doc)
-		wantEqual(t, "found "+want.key, found, want.doc != "")
-	}
+	wantLoad(t, b, "", map[string]string{"a": "5", "c": "3", "d": "4", "e": "7"}, "a", "b", "c", "d", "e", "never was")
+	wantLoad(t, b, "others", map[string]string{"a": "6"}, "a", "b")
+	wantLoad(t, b, "others", map[string]string{"a": "6"}, "a")
 	must(t, b.Commit(t.Context(), projection.Checkpoint{Position: 2}))
 	wantDoc(t, table, "a", "5")
 	wantDoc(t, table, "b", "")
+}
+
+// wantLoad asks a batch for some keys.
+func wantLoad(t *testing.T, b projection.Batch, part string, want map[string]string, keys ...string) {
+	t.Helper()
+	docs, err := b.Load(t.Context(), part, keys)
+	must(t, err)
+	got := map[string]string{}
+	for _, d := range docs {
+		got[d.Key] = string(d.JSON)
+	}
+	if !maps.Equal(got, want) || len(docs) != len(want) {
+		t.Fatalf("the documents are %q, wanted %q", docs, want)
+	}
+}
+
+// manyRows has more of them than a backend asks for, or writes, in one statement.
+func manyRows(r *rig) {
+	t := r.T
+	table := r.table(t, plain)
+	const n = 2500
+	var keys []string
+	var changes []projection.Change
+	want := map[string]string{}
+	for i := range n {
+		key := fmt.Sprintf("%06d", i)
+		keys = append(keys, key)
+		want[key] = strconv.Itoa(i)
+		changes = append(changes, projection.Change{Key: key, JSON: []byte(want[key]), Columns: []any{"x", int64(i % 7)}})
+	}
+	b := begin(t, table, 0)
+	must(t, b.Write(t.Context(), "", changes))
+	wantLoad(t, b, "", want, keys...)
+	must(t, b.Commit(t.Context(), projection.Checkpoint{Position: 1}))
+	b = begin(t, table, 1)
+	for i := range changes {
+		if i%2 == 0 {
+			changes[i].JSON = nil
+			delete(want, keys[i])
+		} else {
+			changes[i].JSON = []byte(`"new"`)
+			want[keys[i]] = `"new"`
+		}
+	}
+	must(t, b.Write(t.Context(), "", changes))
+	wantLoad(t, b, "", want, keys...)
+	must(t, b.Commit(t.Context(), projection.Checkpoint{Position: 2}))
+	b = begin(t, table, 2)
+	wantLoad(t, b, "", want, keys...)
+	must(t, b.Rollback())
 }
 
 func rollbackLeavesNothing(r *rig) {
@@ -195,18 +246,20 @@ func shapeRefused(r *rig) {
 func batchCutOff(r *rig) {
 	t := r.T
 	table := r.table(t, plain)
-	doc := projection.Document{Key: "a", JSON: []byte("1")}
+	put := []projection.Change{{Key: "a", JSON: []byte("1"), Columns: []any{"x", int64(1)}}}
 	for name, use := range map[string]func(context.Context, projection.Batch) error{
-		"get": func(ctx context.Context, b projection.Batch) error {
-			_, _, err := b.Get(ctx, "", "a")
+		"load": func(ctx context.Context, b projection.Batch) error {
+			_, err := b.Load(ctx, "", []string{"a"})
 			return err
 		},
 		"keys": func(ctx context.Context, b projection.Batch) error {
 			_, err := b.Keys(ctx, "", "select", "x")
 			return err
 		},
-		"put":    func(ctx context.Context, b projection.Batch) error { return b.Put(ctx, "", doc, []any{"x", int64(1)}) },
-		"delete": func(ctx context.Context, b projection.Batch) error { return b.Delete(ctx, "", "a") },
+		"put": func(ctx context.Context, b projection.Batch) error { return b.Write(ctx, "", put) },
+		"remove": func(ctx context.Context, b projection.Batch) error {
+			return b.Write(ctx, "", []projection.Change{{Key: "a"}})
+		},
 		"commit": func(ctx context.Context, b projection.Batch) error {
 			return b.Commit(ctx, projection.Checkpoint{Position: 1})
 		},

@@ -25,6 +25,7 @@ func Run(t *testing.T, store func(t *testing.T) annals.Store, open func(t *testi
 		{"a new table is empty at checkpoint 0", newTable},
 		{"rows and checkpoint become visible together", commitTogether},
 		{"a batch sees its own changes", batchSeesItself},
+		{"a batch takes many rows", manyRows},
 		{"a batch that is rolled back leaves nothing", rollbackLeavesNothing},
 		{"a commit that fails leaves neither rows nor checkpoint", failedCommitLeavesNothing},
 		{"a batch begins only where the checkpoint is", beginChecksCheckpoint},

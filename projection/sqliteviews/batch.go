@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/projection"
@@ -59,38 +60,78 @@ func (b *batch) run(ctx context.Context, query string, f func(s *sql.Stmt) error
 	return b.table.failed(ctx, err)
 }
 
-// Get implements [projection.Batch].
-func (b *batch) Get(ctx context.Context, part, key string) (doc []byte, found bool, err error) {
-	err = b.run(ctx, b.table.parts[part].get, func(s *sql.Stmt) error {
-		err := s.QueryRowContext(ctx, key).Scan(&doc)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
+// loadMax is how many keys one statement asks for.
+const loadMax = 200
+
+// Load implements [projection.Batch].
+func (b *batch) Load(ctx context.Context, part string, keys []string) (docs []projection.Document, err error) {
+	p := b.table.parts[part]
+	for some := range slices.Chunk(keys, loadMax) {
+		query := p.get
+		args := make([]any, len(some))
+		for i, key := range some {
+			args[i] = key
 		}
-		found = err == nil
-		return err
-	})
-	return doc, found, err
+		if len(some) > 1 {
+			// One statement, prepared once, serves lists of any length: what is left over asks for the last key again.
+			query, args = p.getMany, padded(args)
+		}
+		err = b.run(ctx, query, func(s *sql.Stmt) error {
+			rows, err := s.QueryContext(ctx, args...)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = rows.Close() }() // Err has told all there is
+			for rows.Next() {
+				var d projection.Document
+				if err := rows.Scan(&d.Key, &d.JSON); err != nil {
+					return err
+				}
+				docs = append(docs, d)
+			}
+			return rows.Err()
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return docs, nil
+}
+
+// padded is args with the last repeated up to loadMax.
+func padded(args []any) []any {
+	for len(args) < loadMax {
+		args = append(args, args[len(args)-1])
+	}
+	return args
 }
 
 // Keys implements [projection.Batch].
 func (b *batch) Keys(ctx context.Context, part, name string, value any) (keys []string, err error) {
 	p := b.table.parts[part]
 	err = b.tx.do(func(tx *sql.Tx) (err error) {
-		keys, err = column[string](ctx, tx, "SELECT _key FROM "+p.table+" WHERE "+quote(name)+" = ? ORDER BY _key", value)
+		keys, err = column[string](ctx, tx, "SELECT _key FROM "+p.table+" WHERE "+quote(name)+" = ?", value)
 		return err
 	})
 	return keys, b.table.failed(ctx, err)
 }
 
-// Put implements [projection.Batch].
-func (b *batch) Put(ctx context.Context, part string, doc projection.Document, columns []any) error {
-	args := append([]any{doc.Key, string(doc.JSON)}, columns...)
-	return b.exec(ctx, b.table.parts[part].put, args...)
-}
-
-// Delete implements [projection.Batch].
-func (b *batch) Delete(ctx context.Context, part, key string) error {
-	return b.exec(ctx, b.table.parts[part].remove, key)
+// Write implements [projection.Batch].
+func (b *batch) Write(ctx context.Context, part string, changes []projection.Change) error {
+	p := b.table.parts[part]
+	var args []any
+	for _, c := range changes {
+		query := p.remove
+		args = append(args[:0], c.Key)
+		if c.JSON != nil {
+			query = p.put
+			args = append(append(args, string(c.JSON)), c.Columns...)
+		}
+		if err := b.exec(ctx, query, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *batch) exec(ctx context.Context, query string, args ...any) error {

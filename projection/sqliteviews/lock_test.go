@@ -37,7 +37,7 @@ func commit(ctx context.Context, table projection.Table, from, to annals.Positio
 		return err
 	}
 	for i := range rows {
-		if err := b.Put(ctx, "", projection.Document{Key: fmt.Sprint(i), JSON: []byte("{}")}, []any{int64(to)}); err != nil {
+		if err := b.Write(ctx, "", []projection.Change{{Key: fmt.Sprint(i), JSON: []byte("{}"), Columns: []any{int64(to)}}}); err != nil {
 			return errors.Join(err, b.Rollback())
 		}
 	}
@@ -173,14 +173,14 @@ func TestABatchInWhichAStatementFailedCommitsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	doc := projection.Document{Key: "a", JSON: []byte("{}")}
+	put := []projection.Change{{Key: "a", JSON: []byte("{}"), Columns: []any{int64(1)}}}
 	cut, cancel := context.WithCancel(t.Context())
 	cancel()
-	failed := b.Put(cut, "", doc, []any{int64(1)})
+	failed := b.Write(cut, "", put)
 	if failed == nil {
 		t.Error("a statement whose context has ended must fail")
 	}
-	if err := b.Put(t.Context(), "", doc, []any{int64(1)}); err == nil {
+	if err := b.Write(t.Context(), "", put); err == nil {
 		t.Error("a batch goes on after a statement has failed")
 	}
 	if err := b.Commit(t.Context(), projection.Checkpoint{Position: 1}); !errors.Is(err, context.Canceled) {

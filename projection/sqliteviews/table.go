@@ -25,8 +25,8 @@ type table struct {
 
 // part is the statements of one kind of rows.
 type part struct {
-	get, put, remove string
-	// read is get outside of a batch: it also tells whether the catalog still has the table of this id, in one statement
+	get, getMany, put, remove string
+	// read is what reads one document outside of a batch: it also tells whether the catalog still has the table of this id, in one statement
 	// and so at one moment, since a table of the same name may have taken its place.
 	read    string
 	table   string // quoted
@@ -75,10 +75,11 @@ func newTable(v *Views, id int64, fingerprint string, shape projection.Shape) *t
 		}
 		t.parts[p.Name] = &part{
 			table: name, columns: columns,
-			get:    "SELECT _json FROM " + name + " WHERE _key = ?",
-			read:   "SELECT EXISTS (SELECT 1 FROM projections WHERE id = ?), (SELECT _json FROM " + name + " WHERE _key = ?)",
-			put:    "INSERT INTO " + name + " (" + into + ") VALUES (" + values + ") ON CONFLICT (_key) DO UPDATE SET " + set,
-			remove: "DELETE FROM " + name + " WHERE _key = ?",
+			get:     "SELECT _key, _json FROM " + name + " WHERE _key = ?",
+			getMany: "SELECT _key, _json FROM " + name + " WHERE _key IN (?" + strings.Repeat(", ?", loadMax-1) + ")",
+			read:    "SELECT EXISTS (SELECT 1 FROM projections WHERE id = ?), (SELECT _json FROM " + name + " WHERE _key = ?)",
+			put:     "INSERT INTO " + name + " (" + into + ") VALUES (" + values + ") ON CONFLICT (_key) DO UPDATE SET " + set,
+			remove:  "DELETE FROM " + name + " WHERE _key = ?",
 		}
 	}
 	return t
