@@ -33,6 +33,8 @@ var (
 	// ErrTemporary: the views could not do it just now, and may when they are asked again: the disk is full or failed, or
 	// somebody else keeps the file. Runners try again for half a minute. annals.ErrFull is taken for one, too.
 	ErrTemporary = errors.New("projection: views cannot do it just now")
+	// ErrNoteMoved: a note was set by somebody else meanwhile; nothing was set. See [Views].
+	ErrNoteMoved = errors.New("projection: the note was set by somebody else")
 	// ErrClosed: the views were closed.
 	ErrClosed = errors.New("projection: views are closed")
 )

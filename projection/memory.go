@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -19,6 +20,7 @@ type Memory struct {
 
 	mu     sync.RWMutex
 	tables map[string]*memoryTable // by name@version; guarded by mu, as is what they hold
+	notes  map[string][]byte       // guarded by mu
 	made   int64                   // how many tables there ever were; guarded by mu
 	closed bool
 }
@@ -54,7 +56,7 @@ type memoryRow struct {
 
 // NewMemory makes empty views.
 func NewMemory() *Memory {
-	m := &Memory{writer: make(chan struct{}, 1), closing: make(chan struct{}), tables: map[string]*memoryTable{}}
+	m := &Memory{writer: make(chan struct{}, 1), closing: make(chan struct{}), tables: map[string]*memoryTable{}, notes: map[string][]byte{}}
 	m.writer <- struct{}{}
 	return m
 }
@@ -119,6 +121,59 @@ func (m *Memory) Drop(ctx context.Context, name string, version int) error {
 	return nil
 }
 
+// Stored implements [Views].
+func (m *Memory) Stored(ctx context.Context) ([]Shape, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	var shapes []Shape
+	for _, t := range m.tables {
+		shapes = append(shapes, t.shape)
+	}
+	slices.SortFunc(shapes, func(a, b Shape) int { return cmp.Or(cmp.Compare(a.Name, b.Name), a.Version-b.Version) })
+	return shapes, nil
+}
+
+// Note implements [Views].
+func (m *Memory) Note(ctx context.Context, key string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	return slices.Clone(m.notes[key]), nil
+}
+
+// SetNote implements [Views].
+func (m *Memory) SetNote(ctx context.Context, key string, old, now []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	have, there := m.notes[key]
+	if there != (old != nil) || !bytes.Equal(have, old) {
+		return ErrNoteMoved
+	}
+	if now == nil {
+		delete(m.notes, key)
+	} else {
+		m.notes[key] = slices.Clone(now)
+	}
+	return nil
+}
+
 // usableLocked says why the table cannot be used. The mutex of the views is held.
 func (t *memoryTable) usableLocked(ctx context.Context) error {
 	switch {
@@ -154,7 +209,11 @@ func (t *memoryTable) List(ctx context.Context, s Selection) ([]Document, error)
 	if err := t.usableLocked(ctx); err != nil {
 		return nil, err
 	}
-	return t.parts[""].list(s)
+	p := t.parts[s.Part]
+	if p == nil {
+		return nil, fmt.Errorf("no part %q", s.Part)
+	}
+	return p.list(s)
 }
 
 // list goes through all rows: memory views are for tests and small things.

@@ -16,13 +16,29 @@ type Views interface {
 	// [ErrShapeChanged] if what is stored under the name and version has another fingerprint. It is called for each
 	// read, so it is cheap when nothing is to be made.
 	Table(ctx context.Context, shape Shape) (Table, error)
+	// Stored is the shapes of all tables there are, by name and version.
+	Stored(ctx context.Context) ([]Shape, error)
 	// Drop removes rows, checkpoint and shape of a projection's version. That there is none is no error.
 	Drop(ctx context.Context, name string, version int) error
+	// Note is what was set under this key last; nil if nothing was. Notes are what runners and people tell one another
+	// of projections; they say nothing of rows.
+	Note(ctx context.Context, key string) ([]byte, error)
+	// SetNote sets a note, durably, if it is still old, and else fails with [ErrNoteMoved]. Nil is no note. It does not wait
+	// for an open batch of this process longer than ctx allows.
+	SetNote(ctx context.Context, key string, old, now []byte) error
 	// Progress is the same for as long as the views are open.
 	Progress() *Progress
 	// Close ends the views: it waits for calls that are under way, and every later one fails with [ErrClosed], also those of
 	// a batch that is open, of which nothing is committed. It may be called again.
 	Close() error
+}
+
+// Transactor is implemented by the batches and the tables of backends that are databases: it is what a [Custom] projection works with.
+type Transactor interface {
+	// Transact calls f with the transaction: that of the batch, or, of a table, one that only reads and sees what was committed
+	// at one moment. Its type is the backend's: *sql.Tx, pgx.Tx. After an error of f, a batch does nothing more, and
+	// cannot be committed. A table that was dropped fails with [ErrReset].
+	Transact(ctx context.Context, f func(tx any) error) error
 }
 
 // Table is the rows of one version of one projection. All methods may be called concurrently; a batch does not hinder
@@ -88,12 +104,15 @@ type Document struct {
 
 // Shape is what a backend has to know of a definition, see [Rows.Shape].
 type Shape struct {
-	Name    string
-	Version int
-	// Parts are the kinds of rows: the projection's own first, named "", then one for each join.
-	Parts []Part
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	// Parts are the kinds of rows: the projection's own first, named "", then one for each join, then what is parked.
+	Parts []Part `json:"parts"`
+	// Setup are the statements that make the tables of a [Custom] projection, names filled in. All tables that they make are
+	// named as the shape's with "/" and a name of their own behind it: dropping the projection drops those.
+	Setup []string `json:"setup,omitempty"`
 	// Fingerprint describes everything on which the stored rows depend and that can be seen: one fact a line.
-	Fingerprint string
+	Fingerprint string `json:"fingerprint"`
 }
 
 // String is name@version.
@@ -104,14 +123,14 @@ func tableName(name string, version int) string { return name + "@" + strconv.It
 // Part is one kind of rows of a projection. Names of parts and columns are of letters, digits and "_"; those of columns
 // that the projection makes for itself begin with "_".
 type Part struct {
-	Name    string
-	Columns []ColumnShape
+	Name    string        `json:"name"`
+	Columns []ColumnShape `json:"columns,omitempty"`
 }
 
 // ColumnShape is a column as a backend sees it.
 type ColumnShape struct {
-	Name string
-	Kind Kind
+	Name string `json:"name"`
+	Kind Kind   `json:"kind"`
 }
 
 // Kind is the kind of a column's values.
@@ -149,6 +168,8 @@ func (k Kind) IsInteger() bool { return k == KindInt || k == KindBool }
 
 // Selection is which documents to list, for backends. See [View.List].
 type Selection struct {
+	// Part is the kind of rows; "" is the projection's own.
+	Part    string
 	Filters []Filter
 	// Order is the column to order by, and by key within equal values; "" orders by key alone.
 	Order      string

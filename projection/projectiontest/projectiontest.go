@@ -35,6 +35,11 @@ func Run(t *testing.T, store func(t *testing.T) annals.Store, open func(t *testi
 		{"a dropped table says so and the next one is new", dropped},
 		{"a batch whose context ended says so", batchCutOff},
 		{"a checkpoint keeps the event it stands on", checkpointKept},
+		{"the shapes that are stored are told", storedShapes},
+		{"notes are set by who knows what they were", notes},
+		{"of several one sets the note", oneSetsTheNote},
+		{"what fails in a transaction ends the batch", transaction},
+		{"tables are set up whole or not at all", setupFails},
 		{"closed views say so", closed},
 		{"nothing of an open batch is committed once the views are closed", closedInBatch},
 

@@ -141,6 +141,11 @@ func (b *batch) exec(ctx context.Context, query string, args ...any) error {
 	})
 }
 
+// Transact implements [projection.Transactor].
+func (b *batch) Transact(_ context.Context, f func(tx any) error) error {
+	return b.tx.do(func(tx *sql.Tx) error { return f(tx) })
+}
+
 // Commit implements [projection.Batch].
 func (b *batch) Commit(ctx context.Context, c projection.Checkpoint) error {
 	id := ""

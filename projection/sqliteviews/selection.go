@@ -10,7 +10,10 @@ import (
 // selectRows is the statement that lists what s selects, with the value of the ordering column, or NULL. It lists
 // nothing if the table is not the one that the catalog has under this id.
 func (t *table) selectRows(s projection.Selection) (query string, args []any, err error) {
-	p := t.parts[""]
+	p := t.parts[s.Part]
+	if p == nil {
+		return "", nil, fmt.Errorf("no part %q", s.Part)
+	}
 	where := []string{"EXISTS (SELECT 1 FROM projections WHERE id = ?)"}
 	args = append(args, t.id)
 	for _, f := range s.Filters {

@@ -203,8 +203,43 @@ func (t *table) rows(ctx context.Context, query string, args []any) ([]projectio
 	return docs, rows.Err()
 }
 
+// Transact implements [projection.Transactor], for reading.
+func (t *table) Transact(ctx context.Context, f func(tx any) error) error {
+	err := t.views.use(func() error {
+		tx, err := t.views.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // there is nothing to keep
+		var one int
+		if err := tx.QueryRowContext(ctx, "SELECT 1 FROM projections WHERE id = ?", t.id).Scan(&one); err != nil {
+			return err
+		}
+		if err := f(tx); err != nil {
+			return &callerError{err}
+		}
+		return nil
+	})
+	if e, ok := errors.AsType[*callerError](err); ok {
+		return e.error
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		t.dropped.Store(true)
+		return projection.ErrReset
+	}
+	return t.failed(ctx, err)
+}
+
+// callerError is an error of the function that was called with a transaction: it is given back as it is.
+type callerError struct{ error }
+
+// manyQuerier is a pool or a transaction.
+type manyQuerier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // column reads the one column of a query.
-func column[T any](ctx context.Context, tx *sql.Tx, query string, args ...any) ([]T, error) {
+func column[T any](ctx context.Context, tx manyQuerier, query string, args ...any) ([]T, error) {
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

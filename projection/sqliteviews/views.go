@@ -3,6 +3,7 @@ package sqliteviews
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -20,7 +21,7 @@ const (
 	// applicationID marks files of this package: "annl".
 	applicationID = 0x616e6e6c
 	// formatVersion is kept in user_version.
-	formatVersion = 1
+	formatVersion = 2
 )
 
 // Views is [projection.Views] in a SQLite file. Make one with [Open]. It may be used concurrently.
@@ -110,12 +111,14 @@ CREATE TABLE projections (
 	id          INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, so that readers see a table that was replaced
 	name        TEXT NOT NULL,
 	version     INTEGER NOT NULL,
-	fingerprint TEXT NOT NULL,
+	shape       TEXT NOT NULL, -- JSON
 	position    INTEGER NOT NULL DEFAULT 0,
 	event       INTEGER NOT NULL DEFAULT 0,
 	event_id    TEXT NOT NULL DEFAULT '',
 	UNIQUE (name, version)
 )`
+
+const createNotes = "CREATE TABLE notes (key TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) WITHOUT ROWID"
 
 // isOurs tells a file of this package from an empty one; any other is an error.
 func isOurs(ctx context.Context, from querier) (bool, error) {
@@ -128,7 +131,7 @@ func isOurs(ctx context.Context, from querier) (bool, error) {
 	case id == applicationID && version == formatVersion:
 		return true, nil
 	case id == applicationID:
-		return false, fmt.Errorf("%w: its format is %d, this program knows %d", ErrForeignFile, version, formatVersion)
+		return false, fmt.Errorf("%w: its format is %d, this program knows %d: delete the file, and the projections are built anew", ErrForeignFile, version, formatVersion)
 	case id != 0 || version != 0 || tables != 0:
 		return false, fmt.Errorf("%w: it is the database of another program", ErrForeignFile)
 	}
@@ -152,6 +155,7 @@ func (v *Views) prepare(ctx context.Context) error {
 	}
 	for _, statement := range []string{
 		createCatalog,
+		createNotes,
 		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
 		fmt.Sprintf("PRAGMA user_version = %d", formatVersion),
 	} {
@@ -252,13 +256,38 @@ type querier interface {
 // find is the table that the catalog knows, or sql.ErrNoRows.
 func (v *Views) find(ctx context.Context, from querier, shape projection.Shape) (*table, error) {
 	var id int64
-	var fingerprint string
-	err := from.QueryRowContext(ctx, "SELECT id, fingerprint FROM projections WHERE name = ? AND version = ?", shape.Name, shape.Version).
-		Scan(&id, &fingerprint)
+	var doc []byte
+	err := from.QueryRowContext(ctx, "SELECT id, shape FROM projections WHERE name = ? AND version = ?", shape.Name, shape.Version).
+		Scan(&id, &doc)
 	if err != nil {
 		return nil, err
 	}
-	return newTable(v, id, fingerprint, shape), nil
+	stored, err := decodeShape(doc)
+	return newTable(v, id, stored.Fingerprint, shape), err
+}
+
+func decodeShape(doc []byte) (projection.Shape, error) {
+	var s projection.Shape
+	if err := json.Unmarshal(doc, &s); err != nil {
+		return s, fmt.Errorf("%w: a shape in the catalog: %w", ErrCorrupt, err)
+	}
+	return s, nil
+}
+
+// Stored implements [projection.Views].
+func (v *Views) Stored(ctx context.Context) (shapes []projection.Shape, err error) {
+	err = v.use(func() error {
+		docs, err := column[[]byte](ctx, v.readers, "SELECT shape FROM projections ORDER BY name, version")
+		for _, doc := range docs {
+			shape, failed := decodeShape(doc)
+			if failed != nil {
+				return failed
+			}
+			shapes = append(shapes, shape)
+		}
+		return err
+	})
+	return shapes, cutOff(ctx, named(err))
 }
 
 // create makes the tables, unless somebody else was quicker.
@@ -283,7 +312,11 @@ func (v *Views) create(ctx context.Context, shape projection.Shape) (*table, err
 }
 
 func (v *Views) createIn(ctx context.Context, tx *sql.Tx, shape projection.Shape) (*table, error) {
-	result, err := tx.ExecContext(ctx, "INSERT INTO projections (name, version, fingerprint) VALUES (?, ?, ?)", shape.Name, shape.Version, shape.Fingerprint)
+	doc, err := json.Marshal(shape)
+	if err != nil {
+		return nil, err
+	}
+	result, err := tx.ExecContext(ctx, "INSERT INTO projections (name, version, shape) VALUES (?, ?, ?)", shape.Name, shape.Version, doc)
 	if err != nil {
 		return nil, err
 	}
@@ -296,6 +329,11 @@ func (v *Views) createIn(ctx context.Context, tx *sql.Tx, shape projection.Shape
 			if _, err := tx.ExecContext(ctx, statement); err != nil {
 				return nil, err
 			}
+		}
+	}
+	for _, statement := range shape.Setup {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return nil, fmt.Errorf("set up %s: %w: in: %s", shape, err, statement)
 		}
 	}
 	return newTable(v, id, shape.Fingerprint, shape), nil

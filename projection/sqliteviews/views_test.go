@@ -211,7 +211,7 @@ func TestAFileThatIsNotOursIsNamedAndLeftAlone(t *testing.T) {
 	if err := open(t, newer).Close(); err != nil {
 		t.Fatal(err)
 	}
-	execute("newer", "PRAGMA user_version = 2")
+	execute("newer", "PRAGMA user_version = 99")
 	for _, test := range []struct {
 		name, path string
 		want       error
