@@ -9,9 +9,10 @@ LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
-deps: ## install what the tests need: a C compiler for the race detector, curl, file systems to cut the power of, the Go modules
+deps: ## install what the tests need: a C compiler for the race detector, curl, PostgreSQL, file systems to cut the power of, the Go modules
 	@missing=; command -v gcc >/dev/null || missing="gcc libc6-dev"; command -v curl >/dev/null || missing="$$missing curl"; \
 	for p in mkfs.ext4:e2fsprogs losetup:mount mkfs.xfs:xfsprogs; do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then apt-get update -qq && apt-get install -y -qq $$missing; fi
 	go mod download
 

@@ -33,6 +33,9 @@ var (
 	// ErrTemporary: the views could not do it just now, and may when they are asked again: the disk is full or failed, or
 	// somebody else keeps the file. Runners try again for half a minute. annals.ErrFull is taken for one, too.
 	ErrTemporary = errors.New("projection: views cannot do it just now")
+	// ErrUnstorable: a row has a key or a value of a column that the views do not keep, such as text that is too long for an index. It
+	// comes as an [ApplyError], which names the event.
+	ErrUnstorable = errors.New("projection: row that cannot be stored")
 	// ErrNoteMoved: a note was set by somebody else meanwhile; nothing was set. See [Views].
 	ErrNoteMoved = errors.New("projection: the note was set by somebody else")
 	// ErrClosed: the views were closed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/annalsdb/annals"
 )
@@ -167,7 +168,7 @@ func (j *job[E]) take(ctx context.Context, u annals.Update) error {
 func (j *job[E]) flush(ctx context.Context, must bool) error {
 	idle := j.seen.Position - j.stored.Position
 	if len(j.batch) > 0 || must && idle > 0 || idle >= checkpointEvery {
-		if err := j.commit(ctx, j.batch, j.seen); err != nil {
+		if err := j.divide(ctx, j.batch, j.seen); err != nil {
 			return j.salvage(ctx, err)
 		}
 		clear(j.batch)
@@ -177,23 +178,59 @@ func (j *job[E]) flush(ctx context.Context, must bool) error {
 	return nil
 }
 
+// divide commits the batch; if the views cannot keep one of its rows, in ever smaller parts, until it is known of which event the row is.
+func (j *job[E]) divide(ctx context.Context, events []annals.Entry[E], at Checkpoint) error {
+	err := j.commit(ctx, events, at)
+	if !errors.Is(err, ErrUnstorable) || errors.Is(err, ErrApply) || len(events) == 0 {
+		return err
+	}
+	first := events[0]
+	half := middle(events)
+	if half == 0 {
+		return &ApplyError{Projection: j.id, Position: first.Position, Type: first.Type, Err: err}
+	}
+	last := events[half-1]
+	if err := j.divide(ctx, events[:half], Checkpoint{Position: last.Position, Event: last.Position, EventID: last.ID}); err != nil {
+		return err
+	}
+	return j.divide(ctx, events[half:], at)
+}
+
+// middle is where the second half of the entries begins. Those of one event stay together; 0 if there is only one.
+func middle[E any](entries []annals.Entry[E]) int {
+	within := func(i int) bool { return entries[i-1].Position == entries[i].Position }
+	half := len(entries) / 2
+	for half > 0 && within(half) {
+		half--
+	}
+	if half > 0 {
+		return half
+	}
+	for half = len(entries)/2 + 1; half < len(entries); half++ {
+		if !within(half) {
+			return half
+		}
+	}
+	return 0
+}
+
 // salvage commits what precedes the event that could not be applied, so that the rows stand right before it.
 func (j *job[E]) salvage(ctx context.Context, err error) error {
 	failed, ok := errors.AsType[*ApplyError](err)
 	if !ok {
 		return err
 	}
-	good := 0
-	for good < len(j.batch) && j.batch[good].Position < failed.Position {
-		good++
-	}
+	good := slices.DeleteFunc(slices.Clone(j.batch), func(e annals.Entry[E]) bool {
+		return e.Position <= j.stored.Position || e.Position >= failed.Position // a part of the batch may be committed
+	})
 	at := j.stored
 	at.Position = failed.Position - 1
-	if good > 0 {
-		at.Event, at.EventID = j.batch[good-1].Position, j.batch[good-1].ID
+	if len(good) > 0 {
+		last := good[len(good)-1]
+		at.Event, at.EventID = last.Position, last.ID
 	}
 	if at.Position > j.stored.Position {
-		if again := j.commit(ctx, j.batch[:good], at); again != nil {
+		if again := j.commit(ctx, good, at); again != nil {
 			return errors.Join(err, again)
 		}
 	}
