@@ -106,7 +106,7 @@ func foldAll[E any](ctx context.Context, log *annals.Log[E], p *plan[E], key str
 		return nil, err
 	}
 	defer func() { _ = b.Rollback() }() // never fails
-	rows := newPending(b, p.shape)
+	rows := newPending(b, p.shape, lot{}.fork())
 	var entries []annals.Entry[E]
 	for r, err := range log.Store().Read(ctx, p.query(), opts...) {
 		if err != nil {
@@ -120,7 +120,7 @@ func foldAll[E any](ctx context.Context, log *annals.Log[E], p *plan[E], key str
 			return nil, &ApplyError{Projection: p.shape.String(), Position: r.Position, Type: r.Type, Err: err}
 		}
 		for _, e := range entries {
-			if err := p.apply(ctx, rows, e); err != nil {
+			if err := p.apply(ctx, rows, item[E]{Entry: e}); err != nil {
 				return nil, err
 			}
 		}

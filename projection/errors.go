@@ -16,6 +16,10 @@ var (
 	ErrLagging = errors.New("projection: lagging")
 	// ErrApply: an event could not be applied, and the projection stopped before it. See [ApplyError].
 	ErrApply = errors.New("projection: apply failed")
+	// ErrParked: an event of the row is parked, and the row is as it was before it. It is an [ErrLagging] too. See [ParkedError].
+	ErrParked = errors.New("projection: an event of the row is parked")
+	// ErrTooManyParked: a projection has parked [ParkedMax] events, and stopped.
+	ErrTooManyParked = errors.New("projection: too many events are parked")
 	// ErrDefinition: a definition is wrong. See [DefinitionError].
 	ErrDefinition = errors.New("projection: wrong definition")
 	// ErrShapeChanged: the rows that are stored were made by another definition of the same name and version. See
@@ -80,6 +84,21 @@ func (e *LaggingError) Unwrap() error { return e.Cause }
 
 // Is matches ErrLagging.
 func (e *LaggingError) Is(target error) bool { return target == ErrLagging }
+
+// ParkedError says which event a row waits for that was to be fresh. It matches [ErrParked] and [ErrLagging].
+type ParkedError struct {
+	Projection, Key string
+	// Parked is the first event that the row has not seen.
+	Parked Parked
+}
+
+// Error names the row, the event and its error.
+func (e *ParkedError) Error() string {
+	return fmt.Sprintf("projection: %s: row %q waits for the event at %d, %s, which is parked: %s", e.Projection, e.Key, e.Parked.Position, e.Parked.Type, e.Parked.Error)
+}
+
+// Is matches ErrParked and ErrLagging.
+func (e *ParkedError) Is(target error) bool { return target == ErrParked || target == ErrLagging }
 
 // ApplyError says which event a projection could not apply. Its rows are as they were before that event. It matches
 // [ErrApply], and Err.

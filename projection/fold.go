@@ -40,7 +40,7 @@ func shapesOf[V any](columns []column[V]) []ColumnShape {
 
 // userError is a failure of the definition's functions, at a row, in contrast to one of the backend.
 type userError struct {
-	key string
+	slot
 	err error
 }
 
@@ -87,7 +87,7 @@ func (f *folder[V, E]) fold(ctx context.Context, rows *pending, key string, e *a
 		rows.set(f.name, key, nil, nil)
 		return true, nil
 	case err != nil:
-		return false, &userError{key, err}
+		return false, &userError{slot{f.name, key}, err}
 	}
 	joined := make([]any, len(f.joins))
 	for i, j := range f.joins {
@@ -95,12 +95,12 @@ func (f *folder[V, E]) fold(ctx context.Context, rows *pending, key string, e *a
 			return false, err
 		}
 		if err := f.settled(i, row, joined); err != nil {
-			return false, &userError{key, err}
+			return false, &userError{slot{f.name, key}, err}
 		}
 	}
 	doc, values, err := f.encode(row)
 	if err != nil {
-		return false, &userError{key, err}
+		return false, &userError{slot{f.name, key}, err}
 	}
 	changed := !found || !bytes.Equal(doc, old)
 	if !changed && e == nil {
@@ -114,7 +114,7 @@ func (f *folder[V, E]) fold(ctx context.Context, rows *pending, key string, e *a
 func (f *folder[V, E]) join(ctx context.Context, rows *pending, j Joined[V, E], key string, row *V) (string, error) {
 	var other string
 	if err := guard(func() error { other = j.on(*row); return nil }); err != nil {
-		return "", &userError{key, err}
+		return "", &userError{slot{f.name, key}, err}
 	}
 	var doc []byte
 	if other != "" {
@@ -124,7 +124,7 @@ func (f *folder[V, E]) join(ctx context.Context, rows *pending, j Joined[V, E], 
 		}
 	}
 	if err := guard(func() error { return j.into(row, doc) }); err != nil {
-		return "", &userError{key, err}
+		return "", &userError{slot{f.name, key}, err}
 	}
 	return other, nil
 }
@@ -200,11 +200,11 @@ func decodeRow[V any](doc []byte, row *V) error {
 }
 
 // fetch reads the rows that the events will touch, so far as the events' tags tell.
-func (p *plan[E]) fetch(ctx context.Context, rows *pending, events []annals.Entry[E]) error {
+func (p *plan[E]) fetch(ctx context.Context, rows *pending, events []item[E]) error {
 	for _, part := range p.parts {
 		var keys []string
 		for _, e := range events {
-			if part.query.Match(e.Recorded) {
+			if e.poison == nil && part.query.Match(e.Recorded) {
 				keys = append(keys, e.TagValues(part.by)...)
 			}
 		}
@@ -216,7 +216,13 @@ func (p *plan[E]) fetch(ctx context.Context, rows *pending, events []annals.Entr
 }
 
 // apply gives one event to all parts that it belongs to: the joined ones first, so that the own rows see them.
-func (p *plan[E]) apply(ctx context.Context, rows *pending, e annals.Entry[E]) error {
+func (p *plan[E]) apply(ctx context.Context, rows *pending, e item[E]) error {
+	if p.custom != nil {
+		if e.poison != nil {
+			return rows.park(e.Recorded, slot{}, false, e.poison)
+		}
+		return p.custom(ctx, rows.batch, e.Entry)
+	}
 	for _, part := range p.parts {
 		if !part.query.Match(e.Recorded) {
 			continue
@@ -225,11 +231,7 @@ func (p *plan[E]) apply(ctx context.Context, rows *pending, e annals.Entry[E]) e
 			if part.only != "" && part.only != key {
 				continue
 			}
-			changed, err := part.fold(ctx, rows, key, &e)
-			if err == nil && changed {
-				err = p.spread(ctx, rows, part, key)
-			}
-			if err != nil {
+			if err := p.applyTo(ctx, rows, part, key, e); err != nil {
 				return p.failed(e.Recorded, err)
 			}
 		}
@@ -237,8 +239,24 @@ func (p *plan[E]) apply(ctx context.Context, rows *pending, e annals.Entry[E]) e
 	return nil
 }
 
-// spread refreshes the own rows that refer to a joined one.
-func (p *plan[E]) spread(ctx context.Context, rows *pending, from *part[E], key string) error {
+// applyTo gives an event to one row, or parks it.
+func (p *plan[E]) applyTo(ctx context.Context, rows *pending, part *part[E], key string, e item[E]) error {
+	at := slot{part.name, key}
+	if e.poison != nil || rows.lot.blocked[at] {
+		return rows.park(e.Recorded, at, false, e.poison)
+	}
+	changed, err := part.fold(ctx, rows, key, &e.Entry)
+	if failed, ok := errors.AsType[*userError](err); ok && rows.lot.open {
+		return rows.park(e.Recorded, at, false, failed.err)
+	}
+	if err == nil && changed {
+		err = p.spread(ctx, rows, part, key, e.Recorded)
+	}
+	return err
+}
+
+// spread refreshes the own rows that refer to a joined one. Rows that wait for a parked event are joined again when it is applied.
+func (p *plan[E]) spread(ctx context.Context, rows *pending, from *part[E], key string, cause annals.Recorded) error {
 	var referring []string
 	for _, column := range from.feeds {
 		keys, err := rows.keys(ctx, p.own.name, column, key)
@@ -253,7 +271,15 @@ func (p *plan[E]) spread(ctx context.Context, rows *pending, from *part[E], key 
 		return err
 	}
 	for _, row := range referring {
-		if _, err := p.own.fold(ctx, rows, row, nil); err != nil {
+		at := slot{p.own.name, row}
+		if rows.lot.blocked[at] {
+			continue
+		}
+		_, err := p.own.fold(ctx, rows, row, nil)
+		if failed, ok := errors.AsType[*userError](err); ok && rows.lot.open {
+			err = rows.park(cause, at, true, failed.err)
+		}
+		if err != nil {
 			return err
 		}
 	}

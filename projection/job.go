@@ -21,8 +21,11 @@ type job[E any] struct {
 	table  Table
 	stored Checkpoint // as it is in the table
 	seen   Checkpoint // what was read from the store: stored, then the batch, then events that do not match
-	batch  []annals.Entry[E]
+	batch  []item[E]
+	lot    lot // what is parked
 	bytes  int
+	// entries is the room for those of one event.
+	entries []annals.Entry[E]
 }
 
 // open finds the checkpoint and checks that it is of this store.
@@ -40,7 +43,10 @@ func (j *job[E]) open(ctx context.Context) error {
 		return err
 	}
 	j.seen = j.stored
-	return j.checkStore(ctx)
+	if err := j.checkStore(ctx); err != nil {
+		return err
+	}
+	return j.openParked(ctx)
 }
 
 // checkStore looks for the event of the checkpoint: another event in its place, or none, is another store, or this one
@@ -147,15 +153,19 @@ func (j *job[E]) follow(ctx context.Context) error {
 func (j *job[E]) take(ctx context.Context, u annals.Update) error {
 	if u.Event != nil {
 		var err error
-		begin := len(j.batch)
-		j.batch, err = j.runner.Log.Schema().Decode(j.batch, *u.Event)
+		j.entries, err = j.runner.Log.Schema().Decode(j.entries[:0], *u.Event)
+		for _, e := range j.entries {
+			j.batch = append(j.batch, item[E]{Entry: e})
+		}
 		switch {
 		case errors.Is(err, annals.ErrDropped) || errors.Is(err, annals.ErrUnknownType):
+		case err != nil && j.lot.open:
+			j.batch = append(j.batch, item[E]{Entry: annals.Entry[E]{Recorded: *u.Event}, poison: err})
 		case err != nil:
 			// What precedes the event is good: it is committed, so that the rows stand right before it.
 			j.seen.Position = u.Event.Position - 1
 			return errors.Join(j.flush(ctx, true), &ApplyError{Projection: j.id, Position: u.Event.Position, Type: u.Event.Type, Err: err})
-		case len(j.batch) > begin:
+		case len(j.entries) > 0:
 			j.bytes += len(u.Event.Data) + len(u.Event.Metadata)
 		}
 		j.seen.Event, j.seen.EventID = u.Event.Position, u.Event.ID
@@ -168,8 +178,16 @@ func (j *job[E]) take(ctx context.Context, u annals.Update) error {
 func (j *job[E]) flush(ctx context.Context, must bool) error {
 	idle := j.seen.Position - j.stored.Position
 	if len(j.batch) > 0 || must && idle > 0 || idle >= checkpointEvery {
-		if err := j.divide(ctx, j.batch, j.seen); err != nil {
-			return j.salvage(ctx, err)
+		for {
+			err := j.divide(ctx, j.batch, j.seen)
+			if failed, ok := errors.AsType[*ApplyError](err); ok && j.lot.open && !errors.Is(err, ErrTooManyParked) {
+				j.batch = poisoned(j.left(), failed.Position, failed.Err) // of a custom projection, whose batch is of no use any more
+				continue
+			}
+			if err != nil {
+				return j.salvage(ctx, err)
+			}
+			break
 		}
 		clear(j.batch)
 		j.batch, j.bytes = j.batch[:0], 0
@@ -179,13 +197,16 @@ func (j *job[E]) flush(ctx context.Context, must bool) error {
 }
 
 // divide commits the batch; if the views cannot keep one of its rows, in ever smaller parts, until it is known of which event the row is.
-func (j *job[E]) divide(ctx context.Context, events []annals.Entry[E], at Checkpoint) error {
+func (j *job[E]) divide(ctx context.Context, events []item[E], at Checkpoint) error {
 	err := j.commit(ctx, events, at)
 	if !errors.Is(err, ErrUnstorable) || errors.Is(err, ErrApply) || len(events) == 0 {
 		return err
 	}
 	first := events[0]
 	half := middle(events)
+	if half == 0 && j.lot.open && first.poison == nil {
+		return j.commit(ctx, poisoned(events, first.Position, err), at)
+	}
 	if half == 0 {
 		return &ApplyError{Projection: j.id, Position: first.Position, Type: first.Type, Err: err}
 	}
@@ -196,8 +217,22 @@ func (j *job[E]) divide(ctx context.Context, events []annals.Entry[E], at Checkp
 	return j.divide(ctx, events[half:], at)
 }
 
+// poisoned are the events, of which the one at a position cannot be applied.
+func poisoned[E any](events []item[E], at annals.Position, err error) []item[E] {
+	var now []item[E]
+	for _, e := range events {
+		switch {
+		case e.Position != at:
+			now = append(now, e)
+		case len(now) == 0 || now[len(now)-1].Position != at: // it is parked once, whatever number of entries it has
+			now = append(now, item[E]{Entry: annals.Entry[E]{Recorded: e.Recorded}, poison: err})
+		}
+	}
+	return now
+}
+
 // middle is where the second half of the entries begins. Those of one event stay together; 0 if there is only one.
-func middle[E any](entries []annals.Entry[E]) int {
+func middle[E any](entries []item[E]) int {
 	within := func(i int) bool { return entries[i-1].Position == entries[i].Position }
 	half := len(entries) / 2
 	for half > 0 && within(half) {
@@ -214,15 +249,18 @@ func middle[E any](entries []annals.Entry[E]) int {
 	return 0
 }
 
+// left is what of the batch is not committed yet.
+func (j *job[E]) left() []item[E] {
+	return slices.DeleteFunc(slices.Clone(j.batch), func(e item[E]) bool { return e.Position <= j.stored.Position })
+}
+
 // salvage commits what precedes the event that could not be applied, so that the rows stand right before it.
 func (j *job[E]) salvage(ctx context.Context, err error) error {
 	failed, ok := errors.AsType[*ApplyError](err)
 	if !ok {
 		return err
 	}
-	good := slices.DeleteFunc(slices.Clone(j.batch), func(e annals.Entry[E]) bool {
-		return e.Position <= j.stored.Position || e.Position >= failed.Position // a part of the batch may be committed
-	})
+	good := slices.DeleteFunc(j.left(), func(e item[E]) bool { return e.Position >= failed.Position })
 	at := j.stored
 	at.Position = failed.Position - 1
 	if len(good) > 0 {
@@ -240,13 +278,15 @@ func (j *job[E]) salvage(ctx context.Context, err error) error {
 
 // commit applies the events and moves the checkpoint, in one transaction. If the views cannot do it just now it tries
 // again, from the beginning of the batch and at the checkpoint as it is stored, so that nothing is applied twice.
-func (j *job[E]) commit(ctx context.Context, events []annals.Entry[E], at Checkpoint) error {
+func (j *job[E]) commit(ctx context.Context, events []item[E], at Checkpoint) error {
 	at, err := j.anchor(ctx, at)
 	if err != nil {
 		return err
 	}
 	inDoubt := false
+	var now *lot
 	err = j.persist(ctx, func() error {
+		now = j.lot.fork()
 		b, err := j.table.Begin(ctx, j.stored.Position)
 		if inDoubt && errors.Is(err, ErrCheckpointMoved) { // by the commit that is said to have failed
 			if c, failed := j.table.Checkpoint(ctx); failed == nil && c == at {
@@ -256,7 +296,7 @@ func (j *job[E]) commit(ctx context.Context, events []annals.Entry[E], at Checkp
 		if err != nil {
 			return fmt.Errorf("projection: %s: begin: %w", j.id, err)
 		}
-		if err := j.apply(ctx, b, events); err != nil {
+		if err := j.apply(ctx, b, now, events); err != nil {
 			return errors.Join(err, b.Rollback())
 		}
 		if err := b.Commit(ctx, at); err != nil {
@@ -266,14 +306,18 @@ func (j *job[E]) commit(ctx context.Context, events []annals.Entry[E], at Checkp
 		return nil
 	})
 	if err == nil {
-		j.stored = at
+		if j.stored = at; now.count != j.lot.count {
+			j.runner.Views.Progress().parked(j.id, now.count)
+			j.logger.WarnContext(ctx, "projection parked events", slog.Int("parked", now.count), slog.Uint64("position", uint64(at.Position)))
+		}
+		j.lot = *now
 	}
 	return err
 }
 
 // apply folds the events into the rows of a batch.
-func (j *job[E]) apply(ctx context.Context, b Batch, events []annals.Entry[E]) error {
-	rows := newPending(b, j.plan.shape)
+func (j *job[E]) apply(ctx context.Context, b Batch, now *lot, events []item[E]) error {
+	rows := newPending(b, j.plan.shape, now)
 	if err := j.plan.fetch(ctx, rows, events); err != nil {
 		return err
 	}

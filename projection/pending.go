@@ -11,6 +11,7 @@ import (
 type pending struct {
 	batch Batch
 	parts map[string]*pendingPart
+	lot   *lot
 }
 
 // pendingPart is what is known of one kind of rows.
@@ -28,8 +29,8 @@ type pendingRow struct {
 	changed bool
 }
 
-func newPending(b Batch, shape Shape) *pending {
-	p := &pending{batch: b, parts: map[string]*pendingPart{}}
+func newPending(b Batch, shape Shape, l *lot) *pending {
+	p := &pending{batch: b, parts: map[string]*pendingPart{}, lot: l}
 	for _, part := range shape.Parts {
 		now := &pendingPart{rows: map[string]*pendingRow{}, index: map[columnValue]map[string]struct{}{}}
 		for _, c := range part.Columns {
@@ -93,6 +94,14 @@ func (p *pending) set(part, key string, doc []byte, columns []any) {
 		}
 		in.index[at][key] = struct{}{}
 	}
+}
+
+// put is set for a row that was not got.
+func (p *pending) put(part, key string, doc []byte, columns []any) {
+	if p.parts[part].rows[key] == nil {
+		p.parts[part].rows[key] = &pendingRow{}
+	}
+	p.set(part, key, doc, columns)
 }
 
 func (p *pendingPart) unindex(key string, row *pendingRow) {

@@ -24,6 +24,7 @@ type tracker struct {
 	table   int64 // the incarnation of the table that applied speaks of; 0 if none was opened yet
 	running bool
 	err     error         // what stopped it last; of no meaning while it runs
+	waiting int           // how many events are parked, while it runs
 	retries error         // what is tried again; nil if nothing is
 	changed chan struct{} // closed at the next change
 }
@@ -36,6 +37,8 @@ type Status struct {
 	Running bool
 	// Err is what stopped it; nil if it runs, was not started, or only ended with its context.
 	Err error
+	// Parked is how many events are parked; it is known while it runs.
+	Parked int
 	// Retrying is what the views failed with, while the runner waits to try again; nil if nothing is wrong.
 	Retrying error
 }
@@ -102,6 +105,14 @@ func (p *Progress) release(id string, err error) {
 func (p *Progress) retrying(id string, err error) {
 	_ = p.locked(id, func(t *tracker) error { // the change never fails
 		t.retries = err
+		return nil
+	})
+}
+
+// parked tells how many events are parked.
+func (p *Progress) parked(id string, count int) {
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		t.waiting = count
 		return nil
 	})
 }

@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,6 +36,8 @@ type Rows[V, E any] struct {
 	Columns []Column[V]
 	// Joins bring in what the row's own events do not tell, see [Join].
 	Joins []Joined[V, E]
+	// Poison is what becomes of an event that cannot be applied: the projection stops, unless it says otherwise.
+	Poison Poison
 }
 
 // Column is a value of each row by which rows are found and ordered. Backends index it.
@@ -106,6 +109,10 @@ type plan[E any] struct {
 	shape Shape
 	parts []*part[E] // the joined ones, in the order of their declaration, then the projection's own
 	own   *part[E]   // the last of parts
+	// custom applies an event of a [Custom] projection, which has no parts.
+	custom func(ctx context.Context, b Batch, e annals.Entry[E]) error
+	all    annals.Query // of a Custom projection; bound to the schema by bind
+	poison Poison
 }
 
 // part is how one kind of rows is folded.
@@ -160,7 +167,8 @@ func (r Rows[V, E]) plan() (*plan[E], error) {
 	f := &folder[V, E]{apply: r.Apply, joins: r.Joins}
 	f.columns = r.columns(&wrong)
 	own := &part[E]{by: r.By, query: r.Query, fold: f.fold}
-	p := &plan[E]{own: own, shape: Shape{Name: r.Name, Version: r.version()}}
+	p := &plan[E]{own: own, shape: Shape{Name: r.Name, Version: r.version()}, poison: r.Poison}
+	wrong.add(r.Poison > ParkPoison, "Poison is neither StopAtPoison nor ParkPoison")
 	facts := r.facts(f.columns)
 	p.shape.Parts = []Part{{Columns: shapesOf(f.columns)}}
 	for i, j := range r.Joins {
@@ -170,6 +178,7 @@ func (r Rows[V, E]) plan() (*plan[E], error) {
 		wrong.add(j.on == nil || j.into == nil, "join %q lacks a function", j.name)
 	}
 	p.parts = append(p.parts, own)
+	p.shape.Parts = append(p.shape.Parts, parkedPart())
 	p.shape.Fingerprint = strings.Join(facts, "\n")
 	if len(wrong) > 0 {
 		return nil, &DefinitionError{Projection: r.Name, Problems: wrong}
@@ -248,7 +257,14 @@ func (r Rows[V, E]) facts(columns []column[V]) []string {
 
 // bind is p for one schema: what it names must be declared there, and values of hashed tags are hashed.
 func bind[E any](p *plan[E], schema *annals.Schema[E]) (*plan[E], error) {
-	bound := &plan[E]{shape: p.shape}
+	bound := &plan[E]{shape: p.shape, custom: p.custom, poison: p.poison}
+	if p.custom != nil {
+		var err error
+		if bound.all, err = schema.Bind(p.all); err != nil {
+			return nil, fmt.Errorf("projection: %s: %w", p.shape, err)
+		}
+		return bound, nil
+	}
 	for _, old := range p.parts {
 		one := *old
 		var err error
@@ -264,8 +280,16 @@ func bind[E any](p *plan[E], schema *annals.Schema[E]) (*plan[E], error) {
 	return bound, nil
 }
 
+// parkedPart is the part of what is parked.
+func parkedPart() Part {
+	return Part{Name: partParked, Columns: []ColumnShape{{Name: columnRow, Kind: KindString}}}
+}
+
 // query is that of all parts.
 func (p *plan[E]) query() annals.Query {
+	if p.custom != nil {
+		return p.all
+	}
 	q := p.own.query
 	for _, part := range p.parts[:len(p.parts)-1] {
 		q = q.Or(part.query)

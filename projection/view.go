@@ -35,13 +35,17 @@ type Row[V any] struct {
 	Value V      `json:"value"`
 }
 
-// Get is the row with this key, or [ErrNotFound].
+// Get is the row with this key, or [ErrNotFound]. If a position is demanded and an event of the row up to it is parked, the error is a
+// [ParkedError].
 func (v *View[V]) Get(ctx context.Context, key string) (V, error) {
 	var row V
 	var doc []byte
 	var found bool
-	err := v.read(ctx, annals.AtLeastFrom(ctx), func(t Table) (err error) {
-		doc, found, err = t.Get(ctx, key)
+	wanted := annals.AtLeastFrom(ctx)
+	err := v.read(ctx, wanted, func(t Table) (err error) {
+		if doc, found, err = t.Get(ctx, key); err == nil && wanted > 0 {
+			err = v.unparked(ctx, t, key, wanted)
+		}
 		return err
 	})
 	if err != nil {
@@ -54,6 +58,18 @@ func (v *View[V]) Get(ctx context.Context, key string) (V, error) {
 		return row, fmt.Errorf("projection: %s: get %q: %w", v.shape, key, err)
 	}
 	return row, nil
+}
+
+// unparked wants no event of a row up to a position to be parked.
+func (v *View[V]) unparked(ctx context.Context, t Table, key string, wanted annals.Position) error {
+	if now := v.views.Progress().look(v.shape.String()); now.running && now.waiting == 0 {
+		return nil
+	}
+	p, err := firstParked(ctx, t, key)
+	if err == nil && p != nil && p.Position <= wanted {
+		err = &ParkedError{Projection: v.shape.Name, Key: key, Parked: *p}
+	}
+	return err
 }
 
 // Wait returns once every event up to p is in the rows. It waits as reads do, see [View], and fails with a
@@ -91,7 +107,7 @@ func (v *View[V]) position(ctx context.Context, t Table) (annals.Position, error
 // Status is what the projection is doing in this process.
 func (v *View[V]) Status() Status {
 	t := v.views.Progress().look(v.shape.String())
-	return Status{Applied: t.applied, Running: t.running, Err: t.err, Retrying: t.retries}
+	return Status{Applied: t.applied, Running: t.running, Err: t.err, Parked: t.waiting, Retrying: t.retries}
 }
 
 // read calls f with the table once everything up to wanted is in it, and once more if the table was dropped meanwhile:
