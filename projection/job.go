@@ -46,6 +46,11 @@ func (j *job[E]) open(ctx context.Context) error {
 	if err := j.checkStore(ctx); err != nil {
 		return err
 	}
+	if j.plan.probe != nil {
+		if err := j.persist(ctx, func() error { return j.plan.probe(ctx, j.table) }); err != nil {
+			return err
+		}
+	}
 	return j.openParked(ctx)
 }
 

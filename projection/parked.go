@@ -15,10 +15,10 @@ import (
 type Poison uint8
 
 const (
-	// StopAtPoison: the projection stops before the event, with an [ApplyError]. Nothing is wrong in the rows, and they get no newer until
+	// StopAtPoison stops the projection before the event, with an [ApplyError]. Nothing is wrong in the rows, and they get no newer until
 	// the code is put right.
 	StopAtPoison Poison = iota
-	// ParkPoison: the event is put aside, with its error, in the transaction that moves the checkpoint past it, and so is every later event
+	// ParkPoison puts the event aside, with its error, in the transaction that moves the checkpoint past it, and so every later event
 	// of the same row, since a row is the fold of its events in their order. The other rows go on. What is parked is
 	// tried again when a run begins, which is when new code comes, and when [Retry] asks for it; [Skip] gives an event up. A projection
 	// that has parked [ParkedMax] events stops: then it is not the events that are wrong.
@@ -146,6 +146,96 @@ func firstParked(ctx context.Context, t Table, key string) (*Parked, error) {
 	return &parked[0], nil
 }
 
+// ParkedEvents are the events that a projection has parked, in their order.
+func ParkedEvents(ctx context.Context, views Views, name string, version int) ([]Parked, error) {
+	t, err := storedTable(ctx, views, name, version)
+	if err != nil {
+		return nil, err
+	}
+	parked, err := parkedIn(ctx, t)
+	if err != nil {
+		return nil, fmt.Errorf("projection: %s: parked: %w", tableName(name, version), err)
+	}
+	return parked, nil
+}
+
+// Skip gives up a parked event: it is never applied, and those behind it are, when the next [Retry] or run comes. It fails with
+// [ErrNotFound] if no event of this position is parked.
+func Skip(ctx context.Context, views Views, name string, version int, at annals.Position) error {
+	t, err := storedTable(ctx, views, name, version)
+	if err != nil {
+		return err
+	}
+	for {
+		err := skipIn(ctx, t, at)
+		if errors.Is(err, ErrCheckpointMoved) { // by the runner, between the look and the lock
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("projection: %s: skip %d: %w", tableName(name, version), at, err)
+		}
+		return nil
+	}
+}
+
+func skipIn(ctx context.Context, t Table, at annals.Position) error {
+	c, err := t.Checkpoint(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := t.Begin(ctx, c.Position)
+	if err != nil {
+		return err
+	}
+	// Whoever moves the checkpoint waits now, so that what is parked is what is listed.
+	parked, err := parkedIn(ctx, t)
+	var changes []Change
+	for _, p := range parked {
+		if p.Position == at {
+			changes = append(changes, Change{Key: p.documentKey()})
+		}
+	}
+	switch {
+	case err != nil:
+	case len(changes) == 0:
+		err = ErrNotFound
+	default:
+		if c, err = t.Checkpoint(ctx); err == nil {
+			err = b.Write(ctx, partParked, changes)
+		}
+	}
+	if err == nil {
+		err = b.Commit(ctx, c)
+	}
+	if err != nil {
+		return errors.Join(err, b.Rollback())
+	}
+	return nil
+}
+
+// storedTable opens a table that there is, without its definition.
+func storedTable(ctx context.Context, views Views, name string, version int) (Table, error) {
+	shape, err := storedShape(ctx, views, name, version)
+	if err != nil {
+		return nil, err
+	}
+	return views.Table(ctx, shape)
+}
+
+// storedShape is the shape of a table that there is.
+func storedShape(ctx context.Context, views Views, name string, version int) (Shape, error) {
+	shapes, err := views.Stored(ctx)
+	if err != nil {
+		return Shape{}, fmt.Errorf("projection: %s: %w", tableName(name, version), err)
+	}
+	for _, s := range shapes {
+		if s.Name == name && s.Version == version {
+			return s, nil
+		}
+	}
+	return Shape{}, fmt.Errorf("projection: %s is not stored in these views: %w", tableName(name, version), ErrNotFound)
+}
+
 // openParked tries again what is parked, and remembers which rows wait.
 func (j *job[E]) openParked(ctx context.Context) error {
 	j.lot = lot{open: j.plan.poison == ParkPoison, blocked: map[slot]bool{}}
@@ -190,9 +280,10 @@ func (j *job[E]) retry(ctx context.Context, parked []Parked) error {
 			return err
 		}
 		waiting[p.slot()] = true
-		if p.Error = err.Error(); p.Error == "" {
-			p.Error = "unknown"
+		if failed, ok := errors.AsType[*ApplyError](err); ok {
+			err = failed.Err
 		}
+		p.Error = err.Error()
 		if err := j.rewrite(ctx, func(rows *pending) error { return rows.keep(p) }); err != nil {
 			return err
 		}

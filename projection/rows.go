@@ -49,7 +49,7 @@ type Column[V any] struct {
 	Value func(row V) any
 }
 
-// Definition is a declared projection over events of type E: a [Rows].
+// Definition is a declared projection over events of type E: a [Rows] or a [Custom].
 type Definition[E any] interface {
 	// Shape is what of the definition the stored rows depend on. It fails with [ErrDefinition].
 	Shape() (Shape, error)
@@ -111,6 +111,8 @@ type plan[E any] struct {
 	own   *part[E]   // the last of parts
 	// custom applies an event of a [Custom] projection, which has no parts.
 	custom func(ctx context.Context, b Batch, e annals.Entry[E]) error
+	// probe tells whether the table's views are such that custom can be called.
+	probe  func(ctx context.Context, t Table) error
 	all    annals.Query // of a Custom projection; bound to the schema by bind
 	poison Poison
 }
@@ -143,6 +145,12 @@ func (p *problems) add(wrong bool, format string, args ...any) {
 	}
 }
 
+func (p *problems) nameAndVersion(name string, version int) {
+	p.add(!nameRule.MatchString(name), "Name is %q: it has to be a letter a-z, then lower-case letters, digits and \"_\"", name)
+	p.add(strings.HasPrefix(name, reservedPrefix), "Name is %q: SQLite keeps names that begin with %q to itself", name, reservedPrefix)
+	p.add(version < 0, "Version is negative")
+}
+
 func (r Rows[V, E]) version() int { return max(r.Version, 1) }
 
 // Shape implements [Definition].
@@ -156,9 +164,7 @@ func (r Rows[V, E]) Shape() (Shape, error) {
 
 func (r Rows[V, E]) plan() (*plan[E], error) {
 	var wrong problems
-	wrong.add(!nameRule.MatchString(r.Name), "Name is %q: it has to be a letter a-z, then lower-case letters, digits and \"_\"", r.Name)
-	wrong.add(strings.HasPrefix(r.Name, reservedPrefix), "Name is %q: SQLite keeps names that begin with %q to itself", r.Name, reservedPrefix)
-	wrong.add(r.Version < 0, "Version is negative")
+	wrong.nameAndVersion(r.Name, r.Version)
 	wrong.add(r.By == "", "By names no tag")
 	wrong.add(r.Apply == nil, "no Apply")
 	if err := r.Query.Check(annals.MinLimits()); err != nil {
@@ -257,7 +263,7 @@ func (r Rows[V, E]) facts(columns []column[V]) []string {
 
 // bind is p for one schema: what it names must be declared there, and values of hashed tags are hashed.
 func bind[E any](p *plan[E], schema *annals.Schema[E]) (*plan[E], error) {
-	bound := &plan[E]{shape: p.shape, custom: p.custom, poison: p.poison}
+	bound := &plan[E]{shape: p.shape, custom: p.custom, probe: p.probe, poison: p.poison}
 	if p.custom != nil {
 		var err error
 		if bound.all, err = schema.Bind(p.all); err != nil {

@@ -171,7 +171,7 @@ func (b *batch) Transact(ctx context.Context, f func(tx any) error) error {
 		return said
 	})
 	if said != nil {
-		return said
+		return named(ctx, said)
 	}
 	return err
 }

@@ -216,7 +216,7 @@ func (t *table) Transact(ctx context.Context, f func(tx any) error) error {
 		})
 	})
 	if said != nil {
-		return said
+		return named(ctx, said)
 	}
 	return t.failed(err)
 }

@@ -67,6 +67,11 @@ func Run(t *testing.T, store func(t *testing.T) annals.Store, open func(t *testi
 		{"a run that does not begin leaves what stopped the last", failureKept},
 		{"a reset leaves nothing to tell", resetForgets},
 		{"an event that cannot be applied stops its projection alone", applyFails},
+		{"an event that cannot be applied is parked with those of its row that follow", parks},
+		{"an event that cannot be decoded is parked for each of its rows", parksUndecodable},
+		{"a row that a join fails to refresh is parked", parksRefresh},
+		{"a parked event that is given up lets those behind it go on", skips},
+		{"a projection that parks too much stops", parksTooMuch},
 		{"a checkpoint of another store is refused", foreignStore},
 		{"a projection runs once", runsOnce},
 	} {

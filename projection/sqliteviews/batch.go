@@ -142,8 +142,8 @@ func (b *batch) exec(ctx context.Context, query string, args ...any) error {
 }
 
 // Transact implements [projection.Transactor].
-func (b *batch) Transact(_ context.Context, f func(tx any) error) error {
-	return b.tx.do(func(tx *sql.Tx) error { return f(tx) })
+func (b *batch) Transact(ctx context.Context, f func(tx any) error) error {
+	return cutOff(ctx, named(b.tx.do(func(tx *sql.Tx) error { return f(tx) })))
 }
 
 // Commit implements [projection.Batch].

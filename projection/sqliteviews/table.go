@@ -221,7 +221,7 @@ func (t *table) Transact(ctx context.Context, f func(tx any) error) error {
 		return nil
 	})
 	if e, ok := errors.AsType[*callerError](err); ok {
-		return e.error
+		return cutOff(ctx, named(e.error))
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		t.dropped.Store(true)
@@ -230,7 +230,7 @@ func (t *table) Transact(ctx context.Context, f func(tx any) error) error {
 	return t.failed(ctx, err)
 }
 
-// callerError is an error of the function that was called with a transaction: it is given back as it is.
+// callerError is an error of the function that was called with a transaction: it says nothing of the table.
 type callerError struct{ error }
 
 // manyQuerier is a pool or a transaction.
