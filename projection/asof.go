@@ -101,12 +101,7 @@ func foldAll[E any](ctx context.Context, log *annals.Log[E], p *plan[E], key str
 	if err != nil {
 		return nil, err
 	}
-	b, err := table.Begin(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = b.Rollback() }() // never fails
-	rows := newPending(b, p.shape, lot{}.fork())
+	rows := newPending(table, p.shape, lot{}.fork())
 	var entries []annals.Entry[E]
 	for r, err := range log.Store().Read(ctx, p.query(), opts...) {
 		if err != nil {

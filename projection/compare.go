@@ -90,7 +90,7 @@ type pages[V any] struct {
 func (p *pages[V]) first(ctx context.Context) (*Document, error) {
 	if len(p.docs) == 0 && !p.end {
 		s := Selection{Limit: limitMax, From: p.from}
-		err := p.view.read(ctx, annals.AtLeastFrom(ctx), func(t Table) (err error) {
+		err := p.view.read(ctx, annals.AtLeastFrom(ctx), func(t shown) (err error) {
 			p.docs, err = t.List(ctx, s)
 			return err
 		})

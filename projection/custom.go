@@ -151,8 +151,8 @@ func OfCustom[T, E any](views Views, def Custom[T, E]) *Tables[T] {
 // reads of a [View] do. f must not use the views, and may be called again if the tables were dropped meanwhile. Events that are parked
 // are not in the tables: [Tables.Status] counts them.
 func (t *Tables[T]) Read(ctx context.Context, f func(in In[T]) error) error {
-	err := t.view.read(ctx, annals.AtLeastFrom(ctx), func(table Table) error {
-		return transact(ctx, table, t.view.shape, f)
+	err := t.view.read(ctx, annals.AtLeastFrom(ctx), func(table shown) error {
+		return transact(ctx, table.Table, table.shape, f)
 	})
 	if err != nil {
 		return fmt.Errorf("projection: %s: read: %w", t.view.shape, err)

@@ -32,6 +32,10 @@ var (
 	ErrCheckpointMoved = errors.New("projection: the checkpoint was moved by somebody else")
 	// ErrRunning: the projection runs already in this process.
 	ErrRunning = errors.New("projection: runs already")
+	// ErrPaused: somebody has paused the projection; see [Resume].
+	ErrPaused = errors.New("projection: it is paused")
+	// ErrServing: the version serves; switch to another one first.
+	ErrServing = errors.New("projection: the version serves")
 	// ErrReset: the rows were dropped while they were being read. Ask again.
 	ErrReset = errors.New("projection: rows were dropped meanwhile")
 	// ErrTemporary: the views could not do it just now, and may when they are asked again: the disk is full or failed, or

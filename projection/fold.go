@@ -215,14 +215,24 @@ func (p *plan[E]) fetch(ctx context.Context, rows *pending, events []item[E]) er
 	return nil
 }
 
+// applyCustom gives events to a custom projection, in the batch's transaction.
+func (p *plan[E]) applyCustom(ctx context.Context, b Batch, rows *pending, events []item[E]) error {
+	for _, e := range events {
+		err := e.poison
+		if err != nil {
+			err = rows.park(e.Recorded, slot{}, false, e.poison)
+		} else {
+			err = p.custom(ctx, b, e.Entry)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // apply gives one event to all parts that it belongs to: the joined ones first, so that the own rows see them.
 func (p *plan[E]) apply(ctx context.Context, rows *pending, e item[E]) error {
-	if p.custom != nil {
-		if e.poison != nil {
-			return rows.park(e.Recorded, slot{}, false, e.poison)
-		}
-		return p.custom(ctx, rows.batch, e.Entry)
-	}
 	for _, part := range p.parts {
 		if !part.query.Match(e.Recorded) {
 			continue

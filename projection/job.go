@@ -18,6 +18,10 @@ type job[E any] struct {
 	logger *slog.Logger
 	until  annals.Position // where to end; NoPosition to go on for ever
 
+	// building says that the version is to serve once it has come to target.
+	building bool
+	target   annals.Position
+
 	table  Table
 	stored Checkpoint // as it is in the table
 	seen   Checkpoint // what was read from the store: stored, then the batch, then events that do not match
@@ -51,7 +55,9 @@ func (j *job[E]) open(ctx context.Context) error {
 			return err
 		}
 	}
-	return j.openParked(ctx)
+	clear(j.batch)
+	j.batch, j.bytes = j.batch[:0], 0
+	return nil
 }
 
 // checkStore looks for the event of the checkpoint: another event in its place, or none, is another store, or this one
@@ -107,24 +113,6 @@ func (j *job[E]) anchor(ctx context.Context, at Checkpoint) (Checkpoint, error) 
 	return at, err
 }
 
-// work runs the projection to its end and gives back the claim. The end of ctx is not an error here.
-func (j *job[E]) work(ctx context.Context) error {
-	progress := j.runner.Views.Progress()
-	j.announce(j.stored.Position)
-	j.logger.InfoContext(ctx, "projection started", slog.Uint64("position", uint64(j.stored.Position)))
-	err := j.follow(ctx)
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) && !errors.Is(err, ErrApply) {
-		err = nil
-	}
-	progress.release(j.id, err)
-	if err != nil {
-		j.logger.ErrorContext(ctx, "projection failed", slog.Uint64("position", uint64(j.stored.Position)), slog.Any("error", err))
-	} else {
-		j.logger.InfoContext(ctx, "projection stopped", slog.Uint64("position", uint64(j.stored.Position)))
-	}
-	return err
-}
-
 func (j *job[E]) follow(ctx context.Context) error {
 	if j.stored.Position >= j.until {
 		return nil
@@ -146,6 +134,9 @@ func (j *job[E]) follow(ctx context.Context) error {
 			}
 		} else if len(j.batch) == 0 {
 			j.announce(j.seen.Position)
+		}
+		if err := j.switchOver(ctx, j.seen.Position); err != nil {
+			return err
 		}
 		if end {
 			return nil
@@ -281,17 +272,60 @@ func (j *job[E]) salvage(ctx context.Context, err error) error {
 	return err
 }
 
-// commit applies the events and moves the checkpoint, in one transaction. If the views cannot do it just now it tries
-// again, from the beginning of the batch and at the checkpoint as it is stored, so that nothing is applied twice.
+// commit applies the events and moves the checkpoint, in one transaction.
 func (j *job[E]) commit(ctx context.Context, events []item[E], at Checkpoint) error {
 	at, err := j.anchor(ctx, at)
 	if err != nil {
 		return err
 	}
-	inDoubt := false
-	var now *lot
+	rows, err := j.fold(ctx, events)
+	if err == nil {
+		err = j.write(ctx, at, func(b Batch) error {
+			if j.plan.custom != nil {
+				rows = newPending(j.table, j.plan.shape, j.lot.fork())
+				if err := j.plan.applyCustom(ctx, b, rows, events); err != nil {
+					return err
+				}
+			}
+			return rows.write(ctx, b)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	if j.stored = at; rows.lot.count != j.lot.count {
+		j.runner.Views.Progress().parked(j.id, rows.lot.count)
+		j.logger.WarnContext(ctx, "projection parked events", slog.Int("parked", rows.lot.count), slog.Uint64("position", uint64(at.Position)))
+	}
+	j.lot = *rows.lot
+	return nil
+}
+
+// fold applies the events to the rows as they are stored, and writes nothing. A custom projection has no rows.
+func (j *job[E]) fold(ctx context.Context, events []item[E]) (rows *pending, err error) {
 	err = j.persist(ctx, func() error {
-		now = j.lot.fork()
+		rows = newPending(j.table, j.plan.shape, j.lot.fork())
+		if j.plan.custom != nil {
+			return nil
+		}
+		if err := j.plan.fetch(ctx, rows, events); err != nil {
+			return err
+		}
+		for _, e := range events {
+			if err := j.plan.apply(ctx, rows, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return rows, err
+}
+
+// write writes and moves the checkpoint, in one transaction. If the views cannot do it just now it tries again, at the checkpoint as it
+// is stored, so that nothing is written twice.
+func (j *job[E]) write(ctx context.Context, at Checkpoint, f func(b Batch) error) error {
+	inDoubt := false
+	return j.persist(ctx, func() error {
 		b, err := j.table.Begin(ctx, j.stored.Position)
 		if inDoubt && errors.Is(err, ErrCheckpointMoved) { // by the commit that is said to have failed
 			if c, failed := j.table.Checkpoint(ctx); failed == nil && c == at {
@@ -301,7 +335,7 @@ func (j *job[E]) commit(ctx context.Context, events []item[E], at Checkpoint) er
 		if err != nil {
 			return fmt.Errorf("projection: %s: begin: %w", j.id, err)
 		}
-		if err := j.apply(ctx, b, now, events); err != nil {
+		if err := f(b); err != nil {
 			return errors.Join(err, b.Rollback())
 		}
 		if err := b.Commit(ctx, at); err != nil {
@@ -310,28 +344,6 @@ func (j *job[E]) commit(ctx context.Context, events []item[E], at Checkpoint) er
 		}
 		return nil
 	})
-	if err == nil {
-		if j.stored = at; now.count != j.lot.count {
-			j.runner.Views.Progress().parked(j.id, now.count)
-			j.logger.WarnContext(ctx, "projection parked events", slog.Int("parked", now.count), slog.Uint64("position", uint64(at.Position)))
-		}
-		j.lot = *now
-	}
-	return err
-}
-
-// apply folds the events into the rows of a batch.
-func (j *job[E]) apply(ctx context.Context, b Batch, now *lot, events []item[E]) error {
-	rows := newPending(b, j.plan.shape, now)
-	if err := j.plan.fetch(ctx, rows, events); err != nil {
-		return err
-	}
-	for _, e := range events {
-		if err := j.plan.apply(ctx, rows, e); err != nil {
-			return err
-		}
-	}
-	return rows.write(ctx)
 }
 
 // announce tells those who wait that everything up to p is committed.

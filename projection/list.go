@@ -87,7 +87,10 @@ func (v *View[V]) List(ctx context.Context, opts ...ListOption) (Page[V], error)
 	selection.Limit++ // one more tells whether there is a next page
 	var docs []Document
 	var position annals.Position
-	err = v.read(ctx, annals.AtLeastFrom(ctx), func(t Table) (err error) {
+	err = v.read(ctx, annals.AtLeastFrom(ctx), func(t shown) (err error) {
+		if err := v.columnsIn(t.shape, selection); err != nil {
+			return err
+		}
 		if position, err = v.position(ctx, t); err != nil { // before the rows, so that it never promises too much
 			return err
 		}

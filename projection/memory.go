@@ -279,6 +279,30 @@ func compareValues(a, b any) int {
 	return 0
 }
 
+func (t *memoryTable) Load(ctx context.Context, part string, keys []string) ([]Document, error) {
+	t.views.mu.RLock()
+	defer t.views.mu.RUnlock()
+	if err := t.usableLocked(ctx); err != nil {
+		return nil, err
+	}
+	var docs []Document
+	for _, key := range keys {
+		if row, ok := t.parts[part].rows[key]; ok {
+			docs = append(docs, Document{Key: key, JSON: row.json})
+		}
+	}
+	return docs, nil
+}
+
+func (t *memoryTable) Keys(ctx context.Context, part, column string, value any) ([]string, error) {
+	t.views.mu.RLock()
+	defer t.views.mu.RUnlock()
+	if err := t.usableLocked(ctx); err != nil {
+		return nil, err
+	}
+	return slices.Collect(maps.Keys(t.parts[part].index[columnValue{column, value}])), nil
+}
+
 // Begin waits for the writer's token, which the batch gives back.
 func (t *memoryTable) Begin(ctx context.Context, at annals.Position) (Batch, error) {
 	select {
@@ -298,8 +322,7 @@ func (t *memoryTable) Begin(ctx context.Context, at annals.Position) (Batch, err
 	return b, nil
 }
 
-// memoryBatch keeps its changes apart until they are committed. Rows that lie below them do not change meanwhile, for
-// there is one batch at a time.
+// memoryBatch keeps its changes apart until they are committed.
 type memoryBatch struct {
 	table   *memoryTable
 	changes map[string]map[string]*memoryRow // by part and key; nil is a deletion
@@ -316,46 +339,6 @@ func (b *memoryBatch) begin(ctx context.Context, at annals.Position) error {
 		return ErrCheckpointMoved
 	}
 	return nil
-}
-
-func (b *memoryBatch) Load(ctx context.Context, part string, keys []string) ([]Document, error) {
-	b.table.views.mu.RLock()
-	defer b.table.views.mu.RUnlock()
-	var docs []Document
-	for _, key := range keys {
-		row, changed := b.changes[part][key]
-		if !changed {
-			if stored, ok := b.table.parts[part].rows[key]; ok {
-				row = &stored
-			}
-		}
-		if row != nil {
-			docs = append(docs, Document{Key: key, JSON: row.json})
-		}
-	}
-	return docs, ctx.Err()
-}
-
-func (b *memoryBatch) Keys(ctx context.Context, part, column string, value any) ([]string, error) {
-	b.table.views.mu.RLock()
-	defer b.table.views.mu.RUnlock()
-	p := b.table.parts[part]
-	i := slices.Index(p.columns, column)
-	if i < 0 {
-		return nil, fmt.Errorf("no column %q", column)
-	}
-	keys := maps.Clone(p.index[columnValue{column, value}])
-	if keys == nil {
-		keys = map[string]struct{}{}
-	}
-	for key, row := range b.changes[part] {
-		if row != nil && row.values[i] == value {
-			keys[key] = struct{}{}
-		} else {
-			delete(keys, key)
-		}
-	}
-	return slices.Collect(maps.Keys(keys)), ctx.Err()
 }
 
 func (b *memoryBatch) Write(ctx context.Context, part string, changes []Change) error {

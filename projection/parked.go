@@ -305,7 +305,7 @@ func (j *job[E]) retryOne(ctx context.Context, p Parked) error {
 	return j.rewrite(ctx, func(rows *pending) error {
 		rows.put(partParked, p.documentKey(), nil, nil)
 		return j.plan.again(ctx, rows, p, entries)
-	})
+	}, entries...)
 }
 
 // entriesAt reads an event once more; there are none if the log does not have it any more, as a rebuild would not see it either.
@@ -324,25 +324,21 @@ func (j *job[E]) entriesAt(ctx context.Context, p Parked) ([]annals.Entry[E], er
 	return entries, nil
 }
 
-// rewrite changes rows without moving the checkpoint.
-func (j *job[E]) rewrite(ctx context.Context, f func(rows *pending) error) error {
-	return j.persist(ctx, func() error {
-		b, err := j.table.Begin(ctx, j.stored.Position)
-		if err != nil {
-			return fmt.Errorf("projection: %s: begin: %w", j.id, err)
+// rewrite changes rows without moving the checkpoint, and gives entries to a custom projection.
+func (j *job[E]) rewrite(ctx context.Context, change func(rows *pending) error, entries ...annals.Entry[E]) error {
+	rows := newPending(j.table, j.plan.shape, lot{}.fork())
+	if err := j.persist(ctx, func() error { return change(rows) }); err != nil {
+		return err
+	}
+	return j.write(ctx, j.stored, func(b Batch) error {
+		if j.plan.custom != nil {
+			for _, e := range entries {
+				if err := j.plan.custom(ctx, b, e); err != nil {
+					return err
+				}
+			}
 		}
-		rows := newPending(b, j.plan.shape, lot{}.fork())
-		err = f(rows)
-		if err == nil {
-			err = rows.write(ctx)
-		}
-		if err == nil {
-			err = b.Commit(ctx, j.stored)
-		}
-		if err != nil {
-			return errors.Join(err, b.Rollback())
-		}
-		return nil
+		return rows.write(ctx, b)
 	})
 }
 
@@ -353,12 +349,6 @@ func (p *plan[E]) again(ctx context.Context, rows *pending, parked Parked, entri
 		return p.failed(annals.Recorded{Event: annals.Event{Type: parked.Type}, Position: parked.Position}, err)
 	}
 	for _, e := range entries {
-		if p.custom != nil {
-			if err := p.custom(ctx, rows.batch, e); err != nil {
-				return err
-			}
-			continue
-		}
 		i := slices.IndexFunc(p.parts, func(part *part[E]) bool { return part.name == parked.Part })
 		if i < 0 {
 			continue

@@ -6,10 +6,11 @@ import (
 	"slices"
 )
 
-// pending is the rows that a batch touches, kept in memory until they are written: each row is read once and written once,
-// however many events change it. It is used by one goroutine.
+// pending is the rows that a batch of events touches, kept in memory until they are written: each row is read once and written once,
+// however many events change it. They are read before the batch of the views begins, which fails if the checkpoint has moved since, so that
+// the views are held up only for the writing. It is used by one goroutine.
 type pending struct {
-	batch Batch
+	table Table
 	parts map[string]*pendingPart
 	lot   *lot
 }
@@ -29,8 +30,8 @@ type pendingRow struct {
 	changed bool
 }
 
-func newPending(b Batch, shape Shape, l *lot) *pending {
-	p := &pending{batch: b, parts: map[string]*pendingPart{}, lot: l}
+func newPending(t Table, shape Shape, l *lot) *pending {
+	p := &pending{table: t, parts: map[string]*pendingPart{}, lot: l}
 	for _, part := range shape.Parts {
 		now := &pendingPart{rows: map[string]*pendingRow{}, index: map[columnValue]map[string]struct{}{}}
 		for _, c := range part.Columns {
@@ -54,7 +55,7 @@ func (p *pending) fetch(ctx context.Context, part string, keys []string) error {
 	if len(unknown) == 0 {
 		return nil
 	}
-	docs, err := p.batch.Load(ctx, part, unknown)
+	docs, err := p.table.Load(ctx, part, unknown)
 	if err != nil {
 		for _, key := range unknown {
 			delete(known.rows, key)
@@ -120,7 +121,7 @@ func (p *pendingPart) unindex(key string, row *pendingRow) {
 // keys are those of the rows whose column has this value, ascending.
 func (p *pending) keys(ctx context.Context, part, column string, value any) ([]string, error) {
 	in := p.parts[part]
-	stored, err := p.batch.Keys(ctx, part, column, value)
+	stored, err := p.table.Keys(ctx, part, column, value)
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +134,8 @@ func (p *pending) keys(ctx context.Context, part, column string, value any) ([]s
 	return keys, nil
 }
 
-// write hands what has changed to the batch, in the order of the keys, so that two runs of the same events do the same.
-func (p *pending) write(ctx context.Context) error {
+// write hands what has changed to a batch, in the order of the keys, so that two runs of the same events do the same.
+func (p *pending) write(ctx context.Context, b Batch) error {
 	for _, name := range slices.Sorted(maps.Keys(p.parts)) {
 		var changes []Change
 		rows := p.parts[name].rows
@@ -146,7 +147,7 @@ func (p *pending) write(ctx context.Context) error {
 		if len(changes) == 0 {
 			continue
 		}
-		if err := p.batch.Write(ctx, name, changes); err != nil {
+		if err := b.Write(ctx, name, changes); err != nil {
 			return err
 		}
 	}

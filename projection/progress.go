@@ -26,6 +26,8 @@ type tracker struct {
 	err     error         // what stopped it last; of no meaning while it runs
 	waiting int           // how many events are parked, while it runs
 	retries error         // what is tried again; nil if nothing is
+	state   State         // what the runner is doing, while it runs
+	wanted  chan struct{} // closed when something else may be wanted of it
 	changed chan struct{} // closed at the next change
 }
 
@@ -51,7 +53,7 @@ func (p *Progress) locked(id string, change func(t *tracker) error) error {
 		if p.at == nil {
 			p.at = map[string]*tracker{}
 		}
-		t = &tracker{changed: make(chan struct{})}
+		t = &tracker{changed: make(chan struct{}), wanted: make(chan struct{})}
 		p.at[id] = t
 	}
 	before := *t
@@ -116,6 +118,26 @@ func (p *Progress) parked(id string, count int) {
 		return nil
 	})
 }
+
+// doing tells what the runner is doing.
+func (p *Progress) doing(id string, s State) {
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		t.state = s
+		return nil
+	})
+}
+
+// nudge wakes the runner of this process to look for what is wanted of it.
+func (p *Progress) nudge(id string) {
+	_ = p.locked(id, func(t *tracker) error { // the change never fails
+		close(t.wanted)
+		t.wanted = make(chan struct{})
+		return nil
+	})
+}
+
+// nudged is closed at the next nudge.
+func (p *Progress) nudged(id string) <-chan struct{} { return p.look(id).wanted }
 
 // advance announces that everything up to applied is committed in this table. It goes back only with another table.
 func (p *Progress) advance(id string, table int64, applied annals.Position) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/annalsdb/annals"
 )
@@ -24,9 +25,20 @@ type Runner[E any] struct {
 	Views Views
 	// Logger is told what starts, stops and fails. Nil is silence.
 	Logger *slog.Logger
-	// BatchEvents and BatchBytes bound what is applied in one transaction: by default 500 events, 4 MiB. When nothing
+	// BatchEvents and BatchBytes bound what is applied in one transaction, and so what is held in memory: by default 500 events, 4 MiB. When nothing
 	// more is ready, a batch is committed at once.
 	BatchEvents, BatchBytes int
+	// Hold keeps a new version from taking the place of the one that serves by itself, once it has caught up: [Switch] does it, after
+	// a comparison perhaps.
+	Hold bool
+	// Lease, if it is positive, lets several processes run the same projections on the same views: one of them runs a projection, the
+	// others stand by, and one of those goes on if it has said nothing for that long; a process that ends in order gives
+	// the lease back at once. Ten seconds is a good one. Nothing is applied twice if a process that was taken for dead wakes up: its batches
+	// are refused. All runners of the projection have to be given one.
+	Lease time.Duration
+
+	holder  string // of the leases
+	catchUp bool
 }
 
 // Run keeps the projections up to date until ctx ends, as [Runner.Run] does with the defaults.
@@ -81,14 +93,21 @@ func (r Runner[E]) Run(ctx context.Context, defs ...Definition[E]) error {
 	return r.run(ctx, annals.NoPosition, defs)
 }
 
-// CatchUp applies everything up to the head of this moment to the projections and returns; nil if all came there. It is
-// otherwise as [Runner.Run].
+// CatchUp applies everything up to the head of this moment to the projections and returns; nil if all came there. One that is paused
+// is [ErrPaused]. It is otherwise as [Runner.Run].
 func (r Runner[E]) CatchUp(ctx context.Context, defs ...Definition[E]) error {
 	head, err := r.Log.Store().Head(ctx)
 	if err != nil {
 		return fmt.Errorf("projection: catch up: head: %w", err)
 	}
-	return r.run(ctx, head, defs)
+	return r.CatchUpTo(ctx, head, defs...)
+}
+
+// CatchUpTo applies everything up to a position to the projections, or a bit more if they are there already, and returns. In views of
+// their own, they are then as they were when the store stood there. It is otherwise as [Runner.CatchUp].
+func (r Runner[E]) CatchUpTo(ctx context.Context, p annals.Position, defs ...Definition[E]) error {
+	r.catchUp = true
+	return r.run(ctx, p, defs)
 }
 
 func (r Runner[E]) run(ctx context.Context, until annals.Position, defs []Definition[E]) error {
@@ -101,16 +120,23 @@ func (r Runner[E]) run(ctx context.Context, until annals.Position, defs []Defini
 	if r.BatchBytes <= 0 {
 		r.BatchBytes = batchBytesDefault
 	}
+	r.holder = newHolder()
 	jobs, err := r.prepare(ctx, until, defs)
 	if err != nil {
 		return err
 	}
 	errs := make([]error, len(jobs))
-	var all sync.WaitGroup
+	var all, reports sync.WaitGroup
+	reporting, end := context.WithCancel(context.WithoutCancel(ctx)) // the last report is of how they ended
+	if !r.catchUp {
+		reports.Go(func() { r.report(reporting, jobs) })
+	}
 	for i, j := range jobs {
-		all.Go(func() { errs[i] = j.work(ctx) })
+		all.Go(func() { errs[i] = j.keep(ctx) })
 	}
 	all.Wait()
+	end()
+	reports.Wait()
 	failed := errors.Join(errs...)
 	if until == annals.NoPosition || ctx.Err() != nil {
 		return errors.Join(failed, ctx.Err())

@@ -42,7 +42,8 @@ type Transactor interface {
 }
 
 // Table is the rows of one version of one projection. All methods may be called concurrently; a batch does not hinder
-// reads, which see what was committed. Once the table was dropped, every method fails with [ErrReset].
+// reads, which see what was committed. Once the table was dropped, every method fails with [ErrReset]; Load and Keys may show what
+// is in a table that took its place, since the batch that follows them is refused.
 type Table interface {
 	// Incarnation tells the table from those of the same projection that were dropped before it. It is positive,
 	// and that of a later table is greater.
@@ -53,18 +54,19 @@ type Table interface {
 	Get(ctx context.Context, key string) ([]byte, bool, error)
 	// List is the documents that s selects, in its order, as they were at one moment.
 	List(ctx context.Context, s Selection) ([]Document, error)
+	// Load is those documents of a part with these keys that there are, in any order. Nobody changes them. No key is given twice.
+	// Part "" is the projection's own rows, the others are those that it joins.
+	Load(ctx context.Context, part string, keys []string) ([]Document, error)
+	// Keys are the keys of the documents of a part whose column has this value, in any order. The slice is the caller's.
+	Keys(ctx context.Context, part, column string, value any) ([]string, error)
 	// Begin begins a batch. It fails with [ErrCheckpointMoved] if the position of the stored checkpoint is not at. Only
-	// one batch of the views may be open at a time: Begin waits for the others, as long as ctx allows.
+	// one batch of the table may be open at a time, in some backends one of the views: Begin waits for the others, as long as ctx allows.
 	Begin(ctx context.Context, at annals.Position) (Batch, error)
 }
 
 // Batch is changes that become visible, and durable, all together with the checkpoint, or not at all. It is used by one
-// goroutine, and sees what it has written. Part "" is the projection's own rows, the others are those that it joins.
+// goroutine, for a short time: what is to be written is known when it begins.
 type Batch interface {
-	// Load is those documents with these keys that there are, in any order. Nobody changes them. No key is given twice.
-	Load(ctx context.Context, part string, keys []string) ([]Document, error)
-	// Keys are the keys of the documents whose column has this value, in any order. The slice is the caller's.
-	Keys(ctx context.Context, part, column string, value any) ([]string, error)
 	// Write puts and removes documents. The changes are in the order of their keys, each of another key, and are not kept.
 	Write(ctx context.Context, part string, changes []Change) error
 	// Commit makes the batch and the checkpoint visible. After an error neither is; if the error is an [ErrTemporary], the

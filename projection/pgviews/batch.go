@@ -3,7 +3,6 @@ package pgviews
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -88,36 +87,6 @@ func cutOff(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	return err
-}
-
-// Load implements [projection.Batch].
-func (b *batch) Load(ctx context.Context, part string, keys []string) (docs []projection.Document, err error) {
-	err = b.do(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, b.table.parts[part].load, keys)
-		if err != nil {
-			return err
-		}
-		docs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (d projection.Document, err error) {
-			err = row.Scan(&d.Key, &d.JSON)
-			return d, err
-		})
-		return err
-	})
-	return docs, b.table.failed(err)
-}
-
-// Keys implements [projection.Batch].
-func (b *batch) Keys(ctx context.Context, part, column string, value any) (keys []string, err error) {
-	p := b.table.parts[part]
-	err = b.do(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, fmt.Sprintf("/* %d */ SELECT _key FROM %s WHERE %s = $1", b.table.id, p.table, quote(column)), value)
-		if err != nil {
-			return err
-		}
-		keys, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	return keys, b.table.failed(err)
 }
 
 // Write implements [projection.Batch].

@@ -203,6 +203,36 @@ func (t *table) List(ctx context.Context, s projection.Selection) ([]projection.
 	return docs, t.failed(err)
 }
 
+// Load implements [projection.Table].
+func (t *table) Load(ctx context.Context, part string, keys []string) (docs []projection.Document, err error) {
+	err = t.views.use(ctx, func(ctx context.Context) error {
+		rows, err := t.views.pool.Query(ctx, t.parts[part].load, keys)
+		if err != nil {
+			return err
+		}
+		docs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (d projection.Document, err error) {
+			err = row.Scan(&d.Key, &d.JSON)
+			return d, err
+		})
+		return err
+	})
+	return docs, t.failed(err)
+}
+
+// Keys implements [projection.Table].
+func (t *table) Keys(ctx context.Context, part, column string, value any) (keys []string, err error) {
+	p := t.parts[part]
+	err = t.views.use(ctx, func(ctx context.Context) error {
+		rows, err := t.views.pool.Query(ctx, fmt.Sprintf("/* %d */ SELECT _key FROM %s WHERE %s = $1", t.id, p.table, quote(column)), value)
+		if err != nil {
+			return err
+		}
+		keys, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return keys, t.failed(err)
+}
+
 // Transact implements [projection.Transactor], for reading.
 func (t *table) Transact(ctx context.Context, f func(tx any) error) error {
 	var said error

@@ -45,6 +45,17 @@ func TestPostgreSQLViewsKeepThePromisesOfViews(t *testing.T) {
 		})
 }
 
+func TestProcessesShareASchema(t *testing.T) {
+	t.Parallel()
+	projectiontest.RunShared(t,
+		func(*testing.T) annals.Store { return memory.New() },
+		func(t *testing.T) func() projection.Views {
+			t.Helper()
+			schema := schema()
+			return func() projection.Views { return open(t, schema) }
+		})
+}
+
 type (
 	counted struct {
 		Thing string `json:"thing" annals:"thing,stream"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"slices"
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/projection"
@@ -58,62 +57,6 @@ func (b *batch) run(ctx context.Context, query string, f func(s *sql.Stmt) error
 		return f(s)
 	})
 	return b.table.failed(ctx, err)
-}
-
-// loadMax is how many keys one statement asks for.
-const loadMax = 200
-
-// Load implements [projection.Batch].
-func (b *batch) Load(ctx context.Context, part string, keys []string) (docs []projection.Document, err error) {
-	p := b.table.parts[part]
-	for some := range slices.Chunk(keys, loadMax) {
-		query := p.get
-		args := make([]any, len(some))
-		for i, key := range some {
-			args[i] = key
-		}
-		if len(some) > 1 {
-			// One statement, prepared once, serves lists of any length: what is left over asks for the last key again.
-			query, args = p.getMany, padded(args)
-		}
-		err = b.run(ctx, query, func(s *sql.Stmt) error {
-			rows, err := s.QueryContext(ctx, args...)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = rows.Close() }() // Err has told all there is
-			for rows.Next() {
-				var d projection.Document
-				if err := rows.Scan(&d.Key, &d.JSON); err != nil {
-					return err
-				}
-				docs = append(docs, d)
-			}
-			return rows.Err()
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return docs, nil
-}
-
-// padded is args with the last repeated up to loadMax.
-func padded(args []any) []any {
-	for len(args) < loadMax {
-		args = append(args, args[len(args)-1])
-	}
-	return args
-}
-
-// Keys implements [projection.Batch].
-func (b *batch) Keys(ctx context.Context, part, name string, value any) (keys []string, err error) {
-	p := b.table.parts[part]
-	err = b.tx.do(func(tx *sql.Tx) (err error) {
-		keys, err = column[string](ctx, tx, "SELECT _key FROM "+p.table+" WHERE "+quote(name)+" = ?", value)
-		return err
-	})
-	return keys, b.table.failed(ctx, err)
 }
 
 // Write implements [projection.Batch].

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -25,7 +26,7 @@ type table struct {
 
 // part is the statements of one kind of rows.
 type part struct {
-	get, getMany, put, remove string
+	put, remove string
 	// read is what reads one document outside of a batch: it also tells whether the catalog still has the table of this id, in one statement
 	// and so at one moment, since a table of the same name may have taken its place.
 	read    string
@@ -75,11 +76,9 @@ func newTable(v *Views, id int64, fingerprint string, shape projection.Shape) *t
 		}
 		t.parts[p.Name] = &part{
 			table: name, columns: columns,
-			get:     "SELECT _key, _json FROM " + name + " WHERE _key = ?",
-			getMany: "SELECT _key, _json FROM " + name + " WHERE _key IN (?" + strings.Repeat(", ?", loadMax-1) + ")",
-			read:    "SELECT EXISTS (SELECT 1 FROM projections WHERE id = ?), (SELECT _json FROM " + name + " WHERE _key = ?)",
-			put:     "INSERT INTO " + name + " (" + into + ") VALUES (" + values + ") ON CONFLICT (_key) DO UPDATE SET " + set,
-			remove:  "DELETE FROM " + name + " WHERE _key = ?",
+			read:   "SELECT EXISTS (SELECT 1 FROM projections WHERE id = ?), (SELECT _json FROM " + name + " WHERE _key = ?)",
+			put:    "INSERT INTO " + name + " (" + into + ") VALUES (" + values + ") ON CONFLICT (_key) DO UPDATE SET " + set,
+			remove: "DELETE FROM " + name + " WHERE _key = ?",
 		}
 	}
 	return t
@@ -201,6 +200,39 @@ func (t *table) rows(ctx context.Context, query string, args []any) ([]projectio
 		docs = append(docs, d)
 	}
 	return docs, rows.Err()
+}
+
+// loadMax is how many keys one statement asks for.
+const loadMax = 200
+
+// Load implements [projection.Table].
+func (t *table) Load(ctx context.Context, part string, keys []string) (docs []projection.Document, err error) {
+	p := t.parts[part]
+	err = t.views.use(func() error {
+		for some := range slices.Chunk(keys, loadMax) {
+			args := make([]any, len(some))
+			for i, key := range some {
+				args[i] = key
+			}
+			query := "SELECT _key, _json, NULL FROM " + p.table + " WHERE _key IN (?" + strings.Repeat(", ?", len(some)-1) + ")"
+			more, err := t.rows(ctx, query, args)
+			if err != nil {
+				return err
+			}
+			docs = append(docs, more...)
+		}
+		return nil
+	})
+	return docs, t.failed(ctx, err)
+}
+
+// Keys implements [projection.Table].
+func (t *table) Keys(ctx context.Context, part, name string, value any) (keys []string, err error) {
+	err = t.views.use(func() (err error) {
+		keys, err = column[string](ctx, t.views.readers, "SELECT _key FROM "+t.parts[part].table+" WHERE "+quote(name)+" = ?", value)
+		return err
+	})
+	return keys, t.failed(ctx, err)
 }
 
 // Transact implements [projection.Transactor], for reading.

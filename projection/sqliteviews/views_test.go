@@ -31,6 +31,17 @@ func TestSQLiteViewsKeepThePromisesOfViews(t *testing.T) {
 		})
 }
 
+func TestProcessesShareAFile(t *testing.T) {
+	t.Parallel()
+	projectiontest.RunShared(t,
+		func(*testing.T) annals.Store { return memory.New() },
+		func(t *testing.T) func() projection.Views {
+			t.Helper()
+			path := filepath.Join(t.TempDir(), "views.db")
+			return func() projection.Views { return open(t, path) }
+		})
+}
+
 func open(t *testing.T, path string) *sqliteviews.Views {
 	t.Helper()
 	views, err := sqliteviews.Open(t.Context(), path)
