@@ -115,7 +115,7 @@ func (d *dev) Open(ctx context.Context) error {
 		return err
 	}
 	d.service, err = orders.New(orders.Config{
-		Store: d.store, Views: d.views, HashKey: key, Authenticate: orders.DemoTokens(), Logger: d.logger,
+		Store: d.store, Views: d.views, Sales: d.views, HashKey: key, Authenticate: orders.DemoTokens(), Logger: d.logger,
 		Payments: new(orders.FakePayments), Snapshots: snapshots,
 	})
 	if err != nil {

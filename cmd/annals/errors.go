@@ -99,6 +99,9 @@ func report(ctx context.Context, talk io.Writer, err error) int {
 	if errors.Is(err, errDamaged) { // the findings have said it all
 		return exitDamaged
 	}
+	if errors.Is(err, errDiffer) { // as above
+		return exitFailure
+	}
 	// Nobody is left to tell if this fails.
 	_, _ = fmt.Fprintln(talk, "error:", message(err))
 	if h := hint(err); h != "" {
@@ -128,7 +131,7 @@ func message(err error) string {
 			err = known
 		}
 	}
-	return strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "annals: "), "timetravel: "), ": annals: ", ": ")
+	return strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "annals: "), "timetravel: "), "projection: "), ": annals: ", ": ")
 }
 
 // hint is what to do about err, or "".
@@ -146,6 +149,8 @@ func hint(err error) string {
 		return "send it again with the same id: what is stored already is not stored twice"
 	case errors.Is(err, annals.ErrFull):
 		return "make space; the store takes appends again then"
+	case errors.Is(err, projection.ErrServing):
+		return "annals projection switch VIEWS NAME@VERSION makes another version serve"
 	case errors.Is(err, sqliteviews.ErrCorrupt), errors.Is(err, sqliteviews.ErrForeignFile),
 		errors.Is(err, projection.ErrForeignCheckpoint), errors.Is(err, projection.ErrShapeChanged):
 		return "the read models are made of the events: move " + viewsName + " away, and they are made anew"
@@ -163,10 +168,10 @@ func exitCode(err error) int {
 	case errors.Is(err, annals.ErrDataLoss):
 		return exitDamaged
 	case errors.Is(err, disk.ErrNotAStore), errors.Is(err, annals.ErrAhead), errors.Is(err, errNoEvents), errors.Is(err, timetravel.ErrNoReason),
-		errors.Is(err, timetravel.ErrStillHolds), errors.Is(err, timetravel.ErrNeverHeld):
+		errors.Is(err, timetravel.ErrStillHolds), errors.Is(err, timetravel.ErrNeverHeld), errors.Is(err, projection.ErrNotFound):
 		return exitNotFound
 	case errors.Is(err, disk.ErrLocked), errors.Is(err, annals.ErrReadOnly), errors.Is(err, annals.ErrFull),
-		errors.Is(err, annals.ErrOverloaded), errors.Is(err, syscall.EADDRINUSE):
+		errors.Is(err, annals.ErrOverloaded), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, projection.ErrTemporary):
 		return exitUnavailable
 	}
 	return exitFailure

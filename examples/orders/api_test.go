@@ -40,6 +40,9 @@ func config(store annals.Store, views projection.Views) orders.Config {
 		views = projection.NewMemory()
 	}
 	c := orders.Config{Store: store, Views: views, HashKey: hashKey, Authenticate: orders.DemoTokens()}
+	if _, ok := views.(*projection.Memory); !ok {
+		c.Sales = views // they are in SQL
+	}
 	if _, err := annals.System(store); err == nil {
 		c.Payments, c.PayBackoff = new(orders.FakePayments), time.Millisecond
 		c.PayWithin = 100 * 365 * 24 * time.Hour // stores of tests may be in another year
@@ -63,6 +66,12 @@ type api struct {
 // newAPI runs the service on a store until the test ends, with a fresh file of views.
 func newAPI(t *testing.T, store annals.Store) *api {
 	t.Helper()
+	return runAPI(t, store, newViews(t))
+}
+
+// newViews are in a fresh file.
+func newViews(t *testing.T) *sqliteviews.Views {
+	t.Helper()
 	views, err := sqliteviews.Open(t.Context(), filepath.Join(t.TempDir(), "views.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +81,7 @@ func newAPI(t *testing.T, store annals.Store) *api {
 			t.Error(err)
 		}
 	})
-	return runAPI(t, store, views)
+	return views
 }
 
 // runAPI runs the service on a store and views until the test ends.

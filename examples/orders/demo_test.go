@@ -185,7 +185,7 @@ func TestTheStoreOfAnotherApplicationIsLeftAlone(t *testing.T) {
 
 func TestADemoSaysWhyItCannotBeTold(t *testing.T) {
 	t.Parallel()
-	store := newFaulty()
+	store := newFaulty(t)
 	service, err := orders.New(config(store, nil))
 	if err != nil {
 		t.Fatal(err)

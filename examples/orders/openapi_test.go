@@ -27,8 +27,9 @@ type faulty struct {
 	fault *atomic.Pointer[error]
 }
 
-func newFaulty() *faulty {
-	return &faulty{Store: memory.New(), Views: projection.NewMemory(), fault: new(atomic.Pointer[error])}
+func newFaulty(t *testing.T) *faulty {
+	t.Helper()
+	return &faulty{Store: memory.New(), Views: newViews(t), fault: new(atomic.Pointer[error])}
 }
 
 // System implements annals.SystemStore: the audit trail fails with the rest.
@@ -76,6 +77,13 @@ func (f *faulty) Table(ctx context.Context, shape projection.Shape) (projection.
 	return f.Views.Table(ctx, shape)
 }
 
+func (f *faulty) Stored(ctx context.Context) ([]projection.Shape, error) {
+	if err := f.fault.Load(); err != nil {
+		return nil, *err
+	}
+	return f.Views.Stored(ctx)
+}
+
 func errOf(err *error) error {
 	if err == nil {
 		return nil
@@ -116,7 +124,7 @@ func (c described) send(a *api, status int, headers ...header) {
 // without an answer: each route is asked, well and wrongly, and each of its statuses is seen.
 func TestTheServiceIsAsDescribed(t *testing.T) {
 	t.Parallel()
-	store := newFaulty()
+	store := newFaulty(t)
 	a := runAPI(t, store, store)
 	a.prepare(5)
 	last := a.customer1("POST", "/orders", `{}`).is(201)
@@ -243,6 +251,27 @@ func checkCommand(t *testing.T, a *api, store *faulty, c described) {
 	c.with(c.brokenPath, c.brokenBody).send(a, 422)
 }
 
+func checkSales(a *api, store *faulty) {
+	a.t.Helper()
+	const spending = "/customers/customer-1/spending"
+	for path, token := range map[string]string{spending: "demo-customer-1", "/revenue": "demo-clerk"} {
+		a.send(token, "GET", path, "").is(200)
+		a.send(token, "GET", path+"?nonsense=1", "").is(400)
+		a.send(token, "GET", path+"?limit=0", "").is(422)
+		a.send("", "GET", path, "").is(401)
+		a.customer2("GET", path, "").is(403)
+		a.send(token, "GET", path, "", header{"Annals-At-Least", "99999"}, header{"Prefer", "wait=0"}).is(503)
+		store.during(errBurns, func() { a.send(token, "GET", path, "").is(500) })
+	}
+	a.clerk("GET", "/revenue?from=today", "").is(422)
+	a.clerk("GET", "/projections", "").is(200)
+	a.clerk("GET", "/projections?nonsense=1", "").is(400)
+	a.customer1("GET", "/projections", "").is(403)
+	a.send("", "GET", "/projections", "").is(401)
+	store.during(errBurns, func() { a.clerk("GET", "/projections", "").is(500) })
+	store.during(annals.ErrClosed, func() { a.clerk("GET", "/projections", "").is(503) })
+}
+
 func checkReads(t *testing.T, a *api, store *faulty) {
 	t.Helper()
 	order := "/orders/" + a.order(1)
@@ -262,6 +291,7 @@ func checkReads(t *testing.T, a *api, store *faulty) {
 	a.send("", "GET", "/audit", "").is(401)
 	a.clerk("GET", "/audit", "", header{"Annals-At-Least", "99999"}, header{"Prefer", "wait=0"}).is(503)
 	store.during(errBurns, func() { a.clerk("GET", "/audit", "").is(500) })
+	checkSales(a, store)
 	a.customer2("GET", "/orders?customer=customer-1", "").is(403)
 	a.customer2("GET", order, "").is(403)
 	a.customer2("GET", history, "").is(403)

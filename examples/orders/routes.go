@@ -32,6 +32,11 @@ func (s *Service) routes(authenticate func(*http.Request) (annals.Principal, err
 
 	mux.Handle("POST /stock", rest.Command[ReceiveStock](b))
 
+	if s.sales != nil {
+		mux.Handle("GET /customers/{customer}/spending", rest.Query[GetSpending, SpendingView](b))
+		mux.Handle("GET /revenue", rest.Query[GetRevenue, RevenueView](b))
+	}
+	mux.Handle("GET /projections", rest.Query[ListProjections, ProjectionPage](b))
 	mux.Handle("GET /audit", rest.Query[ListCommands, CommandPage](b))
 
 	health := http.NewServeMux() // for whoever asks

@@ -2,6 +2,7 @@ package orders
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,9 @@ type Config struct {
 	// Views keep the rows of the read model, and may be lost: they are made of events. Required. The service does not
 	// close them.
 	Views projection.Views
+	// Sales keep the read models that are written in SQL, [Spending] and [Revenue]: they are those of sqliteviews, and may be the same as Views. Nil
+	// keeps none, and nobody can ask for them. The service does not close them.
+	Sales projection.Views
 	// HashKey hashes e-mail addresses, and idempotency keys where ids of orders are made of them: at least 16 bytes, and the
 	// same for as long as the store lives. Required.
 	HashKey []byte
@@ -62,14 +66,18 @@ const payWithinDefault = 24 * time.Hour
 
 // Service is the order service. Make one with [New]. It may be used concurrently.
 type Service struct {
-	log     *annals.Log[Event]
-	bus     *cqrs.Bus[Event]
-	trail   *cqrs.Trail
-	views   projection.Views
-	orders  *projection.View[OrderView]
-	paying  []*process.Process[Order, Event]
-	handler http.Handler
-	logger  *slog.Logger
+	log    *annals.Log[Event]
+	bus    *cqrs.Bus[Event]
+	trail  *cqrs.Trail
+	views  projection.Views
+	orders *projection.View[OrderView]
+	// sales, spending and revenue are nil if nobody can ask for them.
+	sales    projection.Views
+	spending *projection.Tables[*sql.Tx]
+	revenue  *projection.Tables[*sql.Tx]
+	paying   []*process.Process[Order, Event]
+	handler  http.Handler
+	logger   *slog.Logger
 	// target is the head of the store when Run began: what the rows must have seen before the service is ready.
 	target atomic.Uint64
 }
@@ -107,12 +115,19 @@ func New(c Config) (*Service, error) {
 		bus:    cqrs.New(log, around...),
 		trail:  trail,
 		views:  c.Views,
-		orders: projection.Of(c.Views, Orders),
+		orders: projection.OfServing(c.Views, Orders),
+		sales:  c.Sales,
 		logger: logger,
 	}
 	cqrs.Answer(s.bus, s.answerOrder)
 	cqrs.Answer(s.bus, s.answerList)
 	cqrs.Answer(s.bus, s.answerAudit)
+	cqrs.Answer(s.bus, s.answerProjections)
+	if c.Sales != nil {
+		s.spending, s.revenue = projection.OfCustom(c.Sales, Spending), projection.OfCustom(c.Sales, Revenue)
+		cqrs.Answer(s.bus, s.answerSpending)
+		cqrs.Answer(s.bus, s.answerRevenue)
+	}
 	if s.paying, err = newProcesses(s.bus, c); err != nil {
 		return nil, err
 	}
@@ -203,17 +218,53 @@ func (s *Service) keep(ctx context.Context, p *process.Process[Order, Event]) {
 // processPause is how long a process waits that the store has failed.
 const processPause = time.Second
 
-// project keeps the read model up to date.
+// project keeps the read models up to date, and ends when one of them has failed.
 func (s *Service) project(ctx context.Context) error {
 	head, err := s.log.Store().Head(ctx)
-	if err == nil {
-		s.target.Store(uint64(head))
-		err = projection.Runner[Event]{Log: s.log, Views: s.views, Logger: s.logger}.Run(ctx, Orders)
+	if err != nil {
+		return fmt.Errorf("orders: run: %w", err)
 	}
-	if ctx.Err() != nil && s.orders.Status().Err == nil {
-		return nil
+	s.target.Store(uint64(head))
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	var all sync.WaitGroup
+	errs := make(chan error, 2) // as many as there are runners
+	run := func(views projection.Views, defs ...projection.Definition[Event]) {
+		all.Go(func() {
+			errs <- projection.Runner[Event]{Log: s.log, Views: views, Logger: s.logger}.Run(running, defs...)
+			stop()
+		})
 	}
-	return fmt.Errorf("orders: run: %w", err)
+	switch {
+	case s.sales == nil:
+		run(s.views, Orders)
+	case s.sales == s.views:
+		run(s.views, Orders, Spending, Revenue)
+	default:
+		run(s.views, Orders)
+		run(s.sales, Spending, Revenue)
+	}
+	all.Wait()
+	close(errs)
+	for err := range errs {
+		if !onlyEnded(err) {
+			return fmt.Errorf("orders: run: %w", err)
+		}
+	}
+	return nil
+}
+
+// onlyEnded reports whether a run ended for no other reason than that it was to.
+func onlyEnded(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // all of what was joined has to be so
+		for _, e := range joined.Unwrap() {
+			if !onlyEnded(e) {
+				return false
+			}
+		}
+		return true
+	}
+	return errors.Is(err, context.Canceled)
 }
 
 // Ready says whether requests can be served: the store answers, and the read model runs and has seen all that there was
@@ -223,6 +274,9 @@ func (s *Service) Ready(ctx context.Context) error {
 		return fmt.Errorf("orders: ready: %w", err)
 	}
 	status, target := s.orders.Status(), annals.Position(s.target.Load())
+	if applied, err := s.orders.Position(ctx); err == nil && status.Err == nil { // of the version that serves, which may be an older one
+		status.Applied = max(status.Applied, applied)
+	}
 	lagging := &projection.LaggingError{Projection: Orders.Name, Applied: status.Applied, Wanted: target}
 	switch {
 	case status.Err != nil:
