@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -74,14 +75,19 @@ func (j *job[E]) wanted(ctx context.Context) (control, error) {
 	return control{}, fmt.Errorf("projection: %s: what is wanted of it: %w", j.id, err)
 }
 
-// watch calls changed once people want something else than now; it returns when ctx ends.
-func (j *job[E]) watch(ctx context.Context, now control, changed func()) {
+// watch calls changed once people want something else than now, or the rows were dropped, which a runner that has nothing to do would not
+// notice; it returns when ctx ends.
+func (j *job[E]) watch(ctx context.Context, now control, changed func(cause error)) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		nudged := j.runner.Views.Progress().nudged(j.id)
 		if c, err := j.wanted(ctx); err == nil && c != now {
-			changed()
+			changed(errWanted)
+			return
+		}
+		if _, err := j.table.Checkpoint(ctx); errors.Is(err, ErrReset) {
+			changed(ErrReset)
 			return
 		}
 		select {

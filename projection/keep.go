@@ -67,6 +67,9 @@ func (j *job[E]) turn(ctx context.Context) error {
 		return err
 	}
 	if wanted.Paused {
+		if err := j.open(ctx); err != nil {
+			return err
+		}
 		return j.wait(ctx, wanted)
 	}
 	if j.runner.Lease > 0 {
@@ -86,7 +89,7 @@ func (j *job[E]) turn(ctx context.Context) error {
 		return because(here, err)
 	}
 	if j.follows() {
-		beside.Go(func() { j.watch(here, wanted, func() { stop(errWanted) }) })
+		beside.Go(func() { j.watch(here, wanted, stop) })
 	}
 	return because(here, j.work(here))
 }
@@ -101,18 +104,17 @@ func (j *job[E]) wait(ctx context.Context, wanted control) error {
 	}
 	j.state(StatePaused)
 	j.logger.InfoContext(ctx, "projection is paused", slog.Uint64("position", uint64(j.stored.Position)))
-	waiting, stop := context.WithCancel(ctx)
-	defer stop()
-	j.watch(waiting, wanted, stop)
+	cause := errWanted
+	j.watch(ctx, wanted, func(why error) { cause = why })
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errWanted
+	return cause
 }
 
 // because gives the cause for which a run was ended here.
 func because(here context.Context, err error) error {
-	if cause := context.Cause(here); err != nil && cause != nil && (errors.Is(cause, errWanted) || errors.Is(cause, errLeaseLost)) {
+	if cause := context.Cause(here); err != nil && cause != nil && (errors.Is(cause, errWanted) || errors.Is(cause, errLeaseLost) || errors.Is(cause, ErrReset)) {
 		return cause
 	}
 	return err

@@ -276,6 +276,7 @@ func TestHelpIsForPeople(t *testing.T) {
 			t.Errorf("%s: the summary is %q", cmd.Name(), cmd.Short)
 		}
 		_, flags, _ := strings.Cut(help.out, "Flags:\n")
+		flags, _, _ = strings.Cut(flags, "\nUse ") // of a command that has commands
 		for l := range strings.Lines(flags) {
 			if !describedFlag.MatchString(l) {
 				t.Errorf("%s: a flag is described as %q", cmd.Name(), l)

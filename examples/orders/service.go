@@ -235,10 +235,10 @@ func (s *Service) project(ctx context.Context) error {
 			stop()
 		})
 	}
-	switch {
-	case s.sales == nil:
+	switch s.sales {
+	case nil:
 		run(s.views, Orders)
-	case s.sales == s.views:
+	case s.views:
 		run(s.views, Orders, Spending, Revenue)
 	default:
 		run(s.views, Orders)
@@ -256,7 +256,7 @@ func (s *Service) project(ctx context.Context) error {
 
 // onlyEnded reports whether a run ended for no other reason than that it was to.
 func onlyEnded(err error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // all of what was joined has to be so
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			if !onlyEnded(e) {
 				return false
