@@ -48,7 +48,7 @@ faults: ## the fault lanes in short, one line each
 	set -o pipefail; go test -count=1 -timeout=20m -v ./internal/faultlane ./internal/mutants | grep -E 'lane |^(ok|FAIL|---)'
 
 long: ## the fault lanes as long as they should be before a release: about two hours, as root
-	set -o pipefail; go test -count=1 -v -timeout=3h ./internal/faultlane -kills=1000 -cuts=250 -mounts=ext4,ext4:commit=1,ext4:data=writeback,xfs \
+	set -o pipefail; go test -count=1 -v -timeout=3h ./internal/faultlane -kills=1000 -viewkills=200 -cuts=250 -mounts=ext4,ext4:commit=1,ext4:data=writeback,xfs \
 		-cycles=100 -syncfaults=50 -seeds=100000 -from=1000000 -faultpairs=20000 -ops=1000000 -pairs=10000 | grep -E 'lane |^(ok|FAIL|---)'
 	set -o pipefail; go test -count=1 -v -timeout=60m ./store/engine/segment -run='TestNoFlippedBitIsServed|TestALogSurvives' -opens=2000 -histories=30000 | \
 		grep -E 'lane |histories|^(ok|FAIL|---)'

@@ -16,6 +16,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/internal/faultlane"
+	"github.com/annalsdb/annals/internal/pgtest"
 	"github.com/annalsdb/annals/store/disk"
 )
 
@@ -52,7 +53,7 @@ const (
 )
 
 // children are what a process can be made to do, beside running tests.
-var children = map[string]func(ctx context.Context, dir string, life int) error{"write": writeForEver}
+var children = map[string]func(ctx context.Context, dir string, life int) error{"write": writeForEver, "project": projectForEver}
 
 func TestMain(m *testing.M) {
 	if do := children[os.Getenv(childDo)]; do != nil {
@@ -67,7 +68,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	debug.SetGCPercent(400) // simulated disks are made and thrown away by the thousand
-	os.Exit(m.Run())
+	os.Exit(pgtest.Main(m))
 }
 
 const (
