@@ -4,7 +4,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/.tools
 LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: help deps check test fmt lint vet race exact faults long bench bench-toolkit compare bench-check
+.PHONY: help deps check test fmt lint vet race exact faults long bench bench-toolkit bench-projections compare bench-check
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -61,6 +61,9 @@ compare: ## the same beside other embedded stores, in the same run: about two ho
 
 bench-toolkit: ## what decisions, loads, snapshots and codecs cost, beside bare loops, on one core: five minutes
 	cd bench && GOMAXPROCS=1 go test -run='^$$' -bench=. -count=3 ./toolkit
+
+bench-projections: ## how fast read models follow, beside loops by hand on the same databases: five minutes
+	cd bench && ./postgres.sh go test -run='^$$' -bench=. -benchtime=1x -count=3 ./projections
 
 bench-check: ## build, vet and smoke-test the comparison, which is a module of its own
 	cd bench && go vet ./... && go test ./...

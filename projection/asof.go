@@ -101,7 +101,7 @@ func foldAll[E any](ctx context.Context, log *annals.Log[E], p *plan[E], key str
 	if err != nil {
 		return nil, err
 	}
-	rows := newPending(table, p.shape, lot{}.fork())
+	rows := newPending(table, p.shape, lot{}.fork(), &rowCache{complete: true})
 	var entries []annals.Entry[E]
 	for r, err := range log.Store().Read(ctx, p.query(), opts...) {
 		if err != nil {

@@ -27,6 +27,7 @@ type job[E any] struct {
 	seen   Checkpoint // what was read from the store: stored, then the batch, then events that do not match
 	batch  []item[E]
 	lot    lot // what is parked
+	cache  rowCache
 	bytes  int
 	// entries is the room for those of one event.
 	entries []annals.Entry[E]
@@ -57,6 +58,7 @@ func (j *job[E]) open(ctx context.Context) error {
 	}
 	clear(j.batch)
 	j.batch, j.bytes = j.batch[:0], 0
+	j.cache.begin(j.runner.CacheBytes, j.stored.Position == 0)
 	return nil
 }
 
@@ -282,7 +284,7 @@ func (j *job[E]) commit(ctx context.Context, events []item[E], at Checkpoint) er
 	if err == nil {
 		err = j.write(ctx, at, func(b Batch) error {
 			if j.plan.custom != nil {
-				rows = newPending(j.table, j.plan.shape, j.lot.fork())
+				rows = newPending(j.table, j.plan.shape, j.lot.fork(), &j.cache)
 				if err := j.plan.applyCustom(ctx, b, rows, events); err != nil {
 					return err
 				}
@@ -298,13 +300,14 @@ func (j *job[E]) commit(ctx context.Context, events []item[E], at Checkpoint) er
 		j.logger.WarnContext(ctx, "projection parked events", slog.Int("parked", rows.lot.count), slog.Uint64("position", uint64(at.Position)))
 	}
 	j.lot = *rows.lot
+	j.cache.keep(rows)
 	return nil
 }
 
 // fold applies the events to the rows as they are stored, and writes nothing. A custom projection has no rows.
 func (j *job[E]) fold(ctx context.Context, events []item[E]) (rows *pending, err error) {
 	err = j.persist(ctx, func() error {
-		rows = newPending(j.table, j.plan.shape, j.lot.fork())
+		rows = newPending(j.table, j.plan.shape, j.lot.fork(), &j.cache)
 		if j.plan.custom != nil {
 			return nil
 		}

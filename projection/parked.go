@@ -326,11 +326,11 @@ func (j *job[E]) entriesAt(ctx context.Context, p Parked) ([]annals.Entry[E], er
 
 // rewrite changes rows without moving the checkpoint, and gives entries to a custom projection.
 func (j *job[E]) rewrite(ctx context.Context, change func(rows *pending) error, entries ...annals.Entry[E]) error {
-	rows := newPending(j.table, j.plan.shape, lot{}.fork())
+	rows := newPending(j.table, j.plan.shape, lot{}.fork(), &j.cache)
 	if err := j.persist(ctx, func() error { return change(rows) }); err != nil {
 		return err
 	}
-	return j.write(ctx, j.stored, func(b Batch) error {
+	err := j.write(ctx, j.stored, func(b Batch) error {
 		if j.plan.custom != nil {
 			for _, e := range entries {
 				if err := j.plan.custom(ctx, b, e); err != nil {
@@ -340,6 +340,10 @@ func (j *job[E]) rewrite(ctx context.Context, change func(rows *pending) error, 
 		}
 		return rows.write(ctx, b)
 	})
+	if err == nil {
+		j.cache.keep(rows)
+	}
+	return err
 }
 
 // again applies a parked event to the row that it was parked for.

@@ -13,6 +13,7 @@ type pending struct {
 	table Table
 	parts map[string]*pendingPart
 	lot   *lot
+	cache *rowCache
 }
 
 // pendingPart is what is known of one kind of rows.
@@ -30,8 +31,8 @@ type pendingRow struct {
 	changed bool
 }
 
-func newPending(t Table, shape Shape, l *lot) *pending {
-	p := &pending{table: t, parts: map[string]*pendingPart{}, lot: l}
+func newPending(t Table, shape Shape, l *lot, c *rowCache) *pending {
+	p := &pending{cache: c, table: t, parts: map[string]*pendingPart{}, lot: l}
 	for _, part := range shape.Parts {
 		now := &pendingPart{rows: map[string]*pendingRow{}, index: map[columnValue]map[string]struct{}{}}
 		for _, c := range part.Columns {
@@ -47,8 +48,11 @@ func (p *pending) fetch(ctx context.Context, part string, keys []string) error {
 	known := p.parts[part]
 	var unknown []string
 	for _, key := range keys {
-		if known.rows[key] == nil {
-			known.rows[key] = &pendingRow{}
+		if known.rows[key] != nil {
+			continue
+		}
+		doc, cached := p.cache.get(slot{part, key})
+		if known.rows[key] = (&pendingRow{json: doc}); !cached {
 			unknown = append(unknown, key)
 		}
 	}

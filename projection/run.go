@@ -14,6 +14,7 @@ import (
 const (
 	batchEventsDefault = 500
 	batchBytesDefault  = 4 << 20
+	cacheBytesDefault  = 16 << 20
 	// checkpointEvery is over how many positions without a match a checkpoint is not stored, only announced: that many
 	// are looked at once more after a restart.
 	checkpointEvery = 1000
@@ -28,6 +29,9 @@ type Runner[E any] struct {
 	// BatchEvents and BatchBytes bound what is applied in one transaction, and so what is held in memory: by default 500 events, 4 MiB. When nothing
 	// more is ready, a batch is committed at once.
 	BatchEvents, BatchBytes int
+	// CacheBytes is about how much memory each projection keeps its rows of late in, so that they need not be read again: by default 16 MiB;
+	// negative keeps none.
+	CacheBytes int
 	// Hold keeps a new version from taking the place of the one that serves by itself, once it has caught up: [Switch] does it, after
 	// a comparison perhaps.
 	Hold bool
@@ -119,6 +123,9 @@ func (r Runner[E]) run(ctx context.Context, until annals.Position, defs []Defini
 	}
 	if r.BatchBytes <= 0 {
 		r.BatchBytes = batchBytesDefault
+	}
+	if r.CacheBytes == 0 {
+		r.CacheBytes = cacheBytesDefault
 	}
 	r.holder = newHolder()
 	jobs, err := r.prepare(ctx, until, defs)

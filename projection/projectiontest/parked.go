@@ -2,6 +2,7 @@ package projectiontest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -174,4 +175,27 @@ func wantCheckpointOf(r *rig, def projection.Definition[any], want annals.Positi
 	shape, err := def.Shape()
 	must(r.T, err)
 	wantCheckpoint(r.T, r.table(r.T, shape), want)
+}
+
+func parkedEqualsRebuilt(r *rig) {
+	t := r.T
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	v := projection.Of(r.views, parking(true))
+	for range 15 {
+		for _, e := range history(random, 1+random.IntN(8)) {
+			r.append(t, e)
+			if random.IntN(6) == 0 {
+				r.append(t, poisoned{Order: fmt.Sprint("o", random.IntN(6)), Panic: random.IntN(2) == 0})
+			}
+		}
+		def := parking(random.IntN(5) == 0)
+		must(t, projection.Runner[any]{Log: r.log, Views: r.views, BatchEvents: 1 + random.IntN(9)}.CatchUp(t.Context(), def))
+	}
+	r.catchUp(t, parking(true))
+	wantEqual(t, "parked", r.parked(t, "orders"), "")
+	live := all(t, v)
+	must(t, projection.Rebuild(t.Context(), r.log, r.views, parking(true)))
+	wantEqual(t, "rebuilt", all(t, v), live)
 }

@@ -68,6 +68,7 @@ func Run(t *testing.T, store func(t *testing.T) annals.Store, open func(t *testi
 		{"a reset leaves nothing to tell", resetForgets},
 		{"an event that cannot be applied stops its projection alone", applyFails},
 		{"an event that cannot be applied is parked with those of its row that follow", parks},
+		{"rows whose events were parked equal rebuilt ones, for any history", parkedEqualsRebuilt},
 		{"an event that cannot be decoded is parked for each of its rows", parksUndecodable},
 		{"a row that a join fails to refresh is parked", parksRefresh},
 		{"a parked event that is given up lets those behind it go on", skips},

@@ -156,7 +156,8 @@ func rebuildEqualsLive(r *rig) {
 	_ = stop() // nothing but the end of its context
 	liveOrders, liveProducts := all(t, o), all(t, p)
 	for _, size := range []int{1, 2, 7, 500} {
-		runner := projection.Runner[any]{Log: r.log, Views: r.views, BatchEvents: size}
+		// The cache has room for a few rows, for none, for some, and for all.
+		runner := projection.Runner[any]{Log: r.log, Views: r.views, BatchEvents: size, CacheBytes: map[int]int{1: 500, 2: -1, 7: 2000}[size]}
 		must(t, projection.Reset(t.Context(), r.views, orders))
 		must(t, projection.Reset(t.Context(), r.views, products))
 		must(t, runner.CatchUp(t.Context(), orders, products))

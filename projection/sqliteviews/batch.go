@@ -59,27 +59,53 @@ func (b *batch) run(ctx context.Context, query string, f func(s *sql.Stmt) error
 	return b.table.failed(ctx, err)
 }
 
+// putMany is how many rows one statement puts: what a statement costs by itself is shared by so many.
+const putMany = 16
+
 // Write implements [projection.Batch].
 func (b *batch) Write(ctx context.Context, part string, changes []projection.Change) error {
 	p := b.table.parts[part]
-	var args []any
-	for _, c := range changes {
-		query := p.remove
-		args = append(args[:0], c.Key)
-		if c.JSON != nil {
-			query = p.put
-			args = append(append(args, string(c.JSON)), c.Columns...)
+	args := make([]any, 0, putMany*(2+p.width))
+	for len(changes) > 0 {
+		puts := 0 // that follow one another
+		for puts < min(len(changes), putMany) && changes[puts].JSON != nil {
+			puts++
 		}
-		if err := b.exec(ctx, query, args...); err != nil {
+		var err error
+		switch puts {
+		case 0:
+			err, puts = b.exec(ctx, p.remove, changes[0].Key), 1
+		case putMany:
+			err = b.exec(ctx, p.putMany, p.values(args, changes[:puts])...)
+		default:
+			for i := 0; i < puts && err == nil; i++ {
+				err = b.exec(ctx, p.put, p.values(args, changes[i:i+1])...)
+			}
+		}
+		if err != nil {
 			return err
 		}
+		changes = changes[puts:]
 	}
 	return nil
 }
 
+// values are the arguments that put some rows.
+func (p *part) values(args []any, changes []projection.Change) []any {
+	for _, c := range changes {
+		args = append(append(args, c.Key, string(c.JSON)), c.Columns...)
+	}
+	return args
+}
+
 func (b *batch) exec(ctx context.Context, query string, args ...any) error {
+	// A statement here is short. The driver would start a goroutine for each that can be cut off.
+	whole := context.WithoutCancel(ctx)
 	return b.run(ctx, query, func(s *sql.Stmt) error {
-		_, err := s.ExecContext(ctx, args...)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_, err := s.ExecContext(whole, args...)
 		return err
 	})
 }

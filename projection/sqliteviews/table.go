@@ -26,7 +26,8 @@ type table struct {
 
 // part is the statements of one kind of rows.
 type part struct {
-	put, remove string
+	put, putMany, remove string
+	width                int // how many columns there are
 	// read is what reads one document outside of a batch: it also tells whether the catalog still has the table of this id, in one statement
 	// and so at one moment, since a table of the same name may have taken its place.
 	read    string
@@ -74,11 +75,14 @@ func newTable(v *Views, id int64, fingerprint string, shape projection.Shape) *t
 			into, values, set = into+", "+q, values+", ?", set+", "+q+" = excluded."+q
 			columns[c.Name] = true
 		}
+		put, update := "INSERT INTO "+name+" ("+into+") VALUES", " ON CONFLICT (_key) DO UPDATE SET "+set
 		t.parts[p.Name] = &part{
 			table: name, columns: columns,
-			read:   "SELECT EXISTS (SELECT 1 FROM projections WHERE id = ?), (SELECT _json FROM " + name + " WHERE _key = ?)",
-			put:    "INSERT INTO " + name + " (" + into + ") VALUES (" + values + ") ON CONFLICT (_key) DO UPDATE SET " + set,
-			remove: "DELETE FROM " + name + " WHERE _key = ?",
+			read:    "SELECT EXISTS (SELECT 1 FROM projections WHERE id = ?), (SELECT _json FROM " + name + " WHERE _key = ?)",
+			width:   len(p.Columns),
+			put:     put + " (" + values + ")" + update,
+			putMany: put + " (" + values + ")" + strings.Repeat(", ("+values+")", putMany-1) + update,
+			remove:  "DELETE FROM " + name + " WHERE _key = ?",
 		}
 	}
 	return t
