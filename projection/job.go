@@ -295,7 +295,7 @@ func (j *job[E]) commit(ctx context.Context, events []item[E], at Checkpoint) er
 	if err != nil {
 		return err
 	}
-	if j.stored = at; rows.lot.count != j.lot.count {
+	if rows.lot.count != j.lot.count {
 		j.runner.Views.Progress().parked(j.id, rows.lot.count)
 		j.logger.WarnContext(ctx, "projection parked events", slog.Int("parked", rows.lot.count), slog.Uint64("position", uint64(at.Position)))
 	}
@@ -327,9 +327,10 @@ func (j *job[E]) fold(ctx context.Context, events []item[E]) (rows *pending, err
 // write writes and moves the checkpoint, in one transaction. If the views cannot do it just now it tries again, at the checkpoint as it
 // is stored, so that nothing is written twice.
 func (j *job[E]) write(ctx context.Context, at Checkpoint, f func(b Batch) error) error {
+	at.Commits = j.stored.Commits + 1
 	inDoubt := false
-	return j.persist(ctx, func() error {
-		b, err := j.table.Begin(ctx, j.stored.Position)
+	err := j.persist(ctx, func() error {
+		b, err := j.table.Begin(ctx, j.stored)
 		if inDoubt && errors.Is(err, ErrCheckpointMoved) { // by the commit that is said to have failed
 			if c, failed := j.table.Checkpoint(ctx); failed == nil && c == at {
 				return nil
@@ -347,6 +348,10 @@ func (j *job[E]) write(ctx context.Context, at Checkpoint, f func(b Batch) error
 		}
 		return nil
 	})
+	if err == nil {
+		j.stored = at
+	}
+	return err
 }
 
 // announce tells those who wait that everything up to p is committed.

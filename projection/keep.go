@@ -44,6 +44,8 @@ func (j *job[E]) turns(ctx context.Context) error {
 			cause = "something else is wanted of it"
 		case errors.Is(err, errLeaseLost) || errors.Is(err, ErrCheckpointMoved) && j.runner.Lease > 0:
 			cause = "another process has taken it over"
+		case errors.Is(err, ErrCheckpointMoved) && j.onlyRewritten(ctx):
+			cause = "its rows were put right by somebody else"
 		case errors.Is(err, ErrReset):
 			cause = "its rows were dropped"
 		case temporary(err) && j.follows():
@@ -58,6 +60,12 @@ func (j *job[E]) turns(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// onlyRewritten reports whether somebody has changed rows, as [Skip] does, and applied no event.
+func (j *job[E]) onlyRewritten(ctx context.Context) bool {
+	c, err := j.table.Checkpoint(ctx)
+	return err == nil && c.Position == j.stored.Position && c.Commits != j.stored.Commits
 }
 
 // turn waits until the projection is to be run here, and runs it until something else is wanted.

@@ -8,8 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-
-	"github.com/annalsdb/annals"
 )
 
 // Memory is [Views] that last as long as the process. Make one with [NewMemory]. It may be used concurrently.
@@ -304,7 +302,7 @@ func (t *memoryTable) Keys(ctx context.Context, part, column string, value any) 
 }
 
 // Begin waits for the writer's token, which the batch gives back.
-func (t *memoryTable) Begin(ctx context.Context, at annals.Position) (Batch, error) {
+func (t *memoryTable) Begin(ctx context.Context, at Checkpoint) (Batch, error) {
 	select {
 	case <-t.views.writer:
 	case <-t.views.closing:
@@ -329,13 +327,13 @@ type memoryBatch struct {
 	done    bool
 }
 
-func (b *memoryBatch) begin(ctx context.Context, at annals.Position) error {
+func (b *memoryBatch) begin(ctx context.Context, at Checkpoint) error {
 	b.table.views.mu.RLock()
 	defer b.table.views.mu.RUnlock()
 	if err := b.table.usableLocked(ctx); err != nil {
 		return err
 	}
-	if b.table.checkpoint.Position != at {
+	if !b.table.checkpoint.Is(at) {
 		return ErrCheckpointMoved
 	}
 	return nil

@@ -183,11 +183,11 @@ func skipIn(ctx context.Context, t Table, at annals.Position) error {
 	if err != nil {
 		return err
 	}
-	b, err := t.Begin(ctx, c.Position)
+	b, err := t.Begin(ctx, c)
 	if err != nil {
 		return err
 	}
-	// Whoever moves the checkpoint waits now, so that what is parked is what is listed.
+	// Whoever parks waits now, so that what is parked is what is listed.
 	parked, err := parkedIn(ctx, t)
 	var changes []Change
 	for _, p := range parked {
@@ -200,11 +200,10 @@ func skipIn(ctx context.Context, t Table, at annals.Position) error {
 	case len(changes) == 0:
 		err = ErrNotFound
 	default:
-		if c, err = t.Checkpoint(ctx); err == nil {
-			err = b.Write(ctx, partParked, changes)
-		}
+		err = b.Write(ctx, partParked, changes)
 	}
 	if err == nil {
+		c.Commits++
 		err = b.Commit(ctx, c)
 	}
 	if err != nil {

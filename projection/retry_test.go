@@ -39,7 +39,7 @@ func (v *shaky) Table(ctx context.Context, shape projection.Shape) (projection.T
 	return shakyTable{t, v}, err
 }
 
-func (t shakyTable) Begin(ctx context.Context, at annals.Position) (projection.Batch, error) {
+func (t shakyTable) Begin(ctx context.Context, at projection.Checkpoint) (projection.Batch, error) {
 	b, err := t.Table.Begin(ctx, at)
 	if err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func (v *failing) Table(ctx context.Context, shape projection.Shape) (projection
 	return failingTable{t, v}, err
 }
 
-func (t failingTable) Begin(ctx context.Context, at annals.Position) (projection.Batch, error) {
+func (t failingTable) Begin(ctx context.Context, at projection.Checkpoint) (projection.Batch, error) {
 	b, err := t.Table.Begin(ctx, at)
 	return failingBatch{b, t.views}, err
 }
@@ -165,7 +165,7 @@ func commitBehind(t *testing.T, views projection.Views, p annals.Position) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := table.Begin(t.Context(), 0)
+	b, err := table.Begin(t.Context(), projection.Checkpoint{Position: 0})
 	if err == nil {
 		err = b.Write(t.Context(), "", []projection.Change{{Key: "42", JSON: []byte(`{"status":"paid"}`), Columns: []any{"paid", int64(0), ""}}})
 	}

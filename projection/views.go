@@ -59,9 +59,9 @@ type Table interface {
 	Load(ctx context.Context, part string, keys []string) ([]Document, error)
 	// Keys are the keys of the documents of a part whose column has this value, in any order. The slice is the caller's.
 	Keys(ctx context.Context, part, column string, value any) ([]string, error)
-	// Begin begins a batch. It fails with [ErrCheckpointMoved] if the position of the stored checkpoint is not at. Only
+	// Begin begins a batch. It fails with [ErrCheckpointMoved] if the stored checkpoint has another position or number of commits than at. Only
 	// one batch of the table may be open at a time, in some backends one of the views: Begin waits for the others, as long as ctx allows.
-	Begin(ctx context.Context, at annals.Position) (Batch, error)
+	Begin(ctx context.Context, at Checkpoint) (Batch, error)
 }
 
 // Batch is changes that become visible, and durable, all together with the checkpoint, or not at all. It is used by one
@@ -94,7 +94,12 @@ type Checkpoint struct {
 	// there was none.
 	Event   annals.Position
 	EventID annals.ID
+	// Commits counts the batches. It tells a checkpoint from a later one at the same position, with other rows.
+	Commits int64
 }
+
+// Is reports whether nothing was committed between the two.
+func (c Checkpoint) Is(o Checkpoint) bool { return c.Position == o.Position && c.Commits == o.Commits }
 
 // Document is a row as it is stored: JSON.
 type Document struct {

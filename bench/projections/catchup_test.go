@@ -70,6 +70,7 @@ var log = sync.OnceValue(func() *annals.Log[Deposited] {
 // catchUp measures the projection of the library.
 func catchUp(b *testing.B, open func(b *testing.B) projection.Views) {
 	b.Helper()
+	log() // is made before anything is measured
 	for b.Loop() {
 		b.StopTimer()
 		views := open(b)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/projection"
 )
 
@@ -35,7 +34,7 @@ type batch struct {
 }
 
 // Begin implements [projection.Table]. It takes the lock of the projection's row in the catalog.
-func (t *table) Begin(ctx context.Context, at annals.Position) (projection.Batch, error) {
+func (t *table) Begin(ctx context.Context, at projection.Checkpoint) (projection.Batch, error) {
 	b := &batch{table: t}
 	err := t.views.use(ctx, func(ctx context.Context) error {
 		tx, err := t.views.pool.Begin(ctx)
@@ -43,7 +42,7 @@ func (t *table) Begin(ctx context.Context, at annals.Position) (projection.Batch
 			return err
 		}
 		c, err := t.checkpoint(ctx, tx, " FOR UPDATE")
-		if err == nil && c.Position != at {
+		if err == nil && !c.Is(at) {
 			err = projection.ErrCheckpointMoved
 		}
 		if err != nil {
@@ -153,8 +152,8 @@ func (b *batch) Commit(ctx context.Context, c projection.Checkpoint) error {
 		id = c.EventID.String()
 	}
 	err := b.do(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE "+b.table.views.name("projections")+" SET position = $1, event = $2, event_id = $3 WHERE id = $4",
-			int64(c.Position), int64(c.Event), id, b.table.id)
+		_, err := tx.Exec(ctx, "UPDATE "+b.table.views.name("projections")+" SET position = $1, event = $2, event_id = $3, commits = $4 WHERE id = $5",
+			int64(c.Position), int64(c.Event), id, c.Commits, b.table.id)
 		return err
 	})
 	if err != nil {

@@ -151,13 +151,13 @@ func (t *table) Checkpoint(ctx context.Context) (c projection.Checkpoint, err er
 }
 
 func (t *table) checkpoint(ctx context.Context, from querier, lock string) (projection.Checkpoint, error) {
-	var position, event int64
+	var position, event, commits int64
 	var id string
-	err := from.QueryRow(ctx, "SELECT position, event, event_id FROM "+t.views.name("projections")+" WHERE id = $1"+lock, t.id).Scan(&position, &event, &id)
+	err := from.QueryRow(ctx, "SELECT position, event, event_id, commits FROM "+t.views.name("projections")+" WHERE id = $1"+lock, t.id).Scan(&position, &event, &id, &commits)
 	if err != nil {
 		return projection.Checkpoint{}, err
 	}
-	c := projection.Checkpoint{Position: annals.Position(position), Event: annals.Position(event)}
+	c := projection.Checkpoint{Position: annals.Position(position), Event: annals.Position(event), Commits: commits}
 	if id != "" {
 		if c.EventID, err = annals.ParseID(id); err != nil {
 			return projection.Checkpoint{}, fmt.Errorf("%w: checkpoint of %s: %w", ErrDamaged, t.name, err)

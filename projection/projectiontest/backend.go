@@ -31,10 +31,19 @@ func (r *rig) table(t *testing.T, s projection.Shape) projection.Table {
 
 func begin(t *testing.T, table projection.Table, at annals.Position) projection.Batch {
 	t.Helper()
-	b, err := table.Begin(t.Context(), at)
+	b, err := table.Begin(t.Context(), stands(t, table, at))
 	must(t, err)
 	t.Cleanup(func() { _ = b.Rollback() })
 	return b
+}
+
+// stands is the checkpoint of a table, if it is at that position.
+func stands(t *testing.T, table projection.Table, at annals.Position) projection.Checkpoint {
+	t.Helper()
+	if c, err := table.Checkpoint(t.Context()); err == nil && c.Position == at {
+		return c
+	}
+	return projection.Checkpoint{Position: at}
 }
 
 func put(t *testing.T, b projection.Batch, key, doc, text string, n int64) {
@@ -184,7 +193,7 @@ func failedCommitLeavesNothing(r *rig) {
 	t := r.T
 	table := r.table(t, plain)
 	ctx, cancel := context.WithCancel(t.Context())
-	b, err := table.Begin(ctx, 0)
+	b, err := table.Begin(ctx, projection.Checkpoint{Position: 0})
 	must(t, err)
 	put(t, b, "a", "1", "x", 1)
 	cancel()
@@ -200,12 +209,23 @@ func failedCommitLeavesNothing(r *rig) {
 func beginChecksCheckpoint(r *rig) {
 	t := r.T
 	table := r.table(t, plain)
-	_, err := table.Begin(t.Context(), 3)
+	_, err := table.Begin(t.Context(), projection.Checkpoint{Position: 3})
 	wantError(t, err, projection.ErrCheckpointMoved)
 	must(t, begin(t, table, 0).Commit(t.Context(), projection.Checkpoint{Position: 3}))
-	_, err = table.Begin(t.Context(), 0)
+	_, err = table.Begin(t.Context(), projection.Checkpoint{Position: 0})
 	wantError(t, err, projection.ErrCheckpointMoved)
 	must(t, begin(t, table, 3).Rollback())
+
+	// Another batch was committed at the same position.
+	before := stands(t, table, 3)
+	after := before
+	after.Commits++
+	must(t, begin(t, table, 3).Commit(t.Context(), after))
+	_, err = table.Begin(t.Context(), before)
+	wantError(t, err, projection.ErrCheckpointMoved)
+	b, err := table.Begin(t.Context(), after)
+	must(t, err)
+	must(t, b.Rollback())
 }
 
 func oneBatch(r *rig) {
@@ -215,7 +235,7 @@ func oneBatch(r *rig) {
 	ctx, cancel := context.WithCancel(t.Context())
 	second := make(chan error, 1)
 	go func() {
-		_, err := table.Begin(ctx, 0)
+		_, err := table.Begin(ctx, projection.Checkpoint{Position: 0})
 		second <- err
 	}()
 	cancel()
@@ -258,14 +278,14 @@ func batchCutOff(r *rig) {
 		},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
-		b, err := table.Begin(ctx, 0)
+		b, err := table.Begin(ctx, projection.Checkpoint{Position: 0})
 		must(t, err)
 		cancel()
 		if err := use(ctx, b); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 		_ = b.Rollback() // the end of the context may have done it
-		_, err = table.Begin(ctx, 0)
+		_, err = table.Begin(ctx, projection.Checkpoint{Position: 0})
 		wantError(t, err, context.Canceled)
 	}
 	wantCheckpoint(t, table, 0)
@@ -316,7 +336,7 @@ func dropped(r *rig) {
 		wantError(t, err, projection.ErrReset)
 		_, err = old.List(t.Context(), projection.Selection{Limit: 1})
 		wantError(t, err, projection.ErrReset)
-		_, err = old.Begin(t.Context(), 3)
+		_, err = old.Begin(t.Context(), projection.Checkpoint{Position: 3})
 		wantError(t, err, projection.ErrReset)
 	}
 	refused()
@@ -334,7 +354,7 @@ func dropped(r *rig) {
 func checkpointKept(r *rig) {
 	t := r.T
 	table := r.table(t, plain)
-	want := projection.Checkpoint{Position: 12, Event: 11, EventID: annals.NewID()}
+	want := projection.Checkpoint{Position: 12, Event: 11, EventID: annals.NewID(), Commits: 5}
 	must(t, begin(t, table, 0).Commit(t.Context(), want))
 	got, err := table.Checkpoint(t.Context())
 	must(t, err)
@@ -360,7 +380,7 @@ func closed(r *rig) {
 	wantError(t, err, projection.ErrClosed)
 	_, err = table.List(t.Context(), projection.Selection{Limit: 1})
 	wantError(t, err, projection.ErrClosed)
-	_, err = table.Begin(t.Context(), 0)
+	_, err = table.Begin(t.Context(), projection.Checkpoint{Position: 0})
 	wantError(t, err, projection.ErrClosed)
 }
 
@@ -371,7 +391,7 @@ func closedInBatch(r *rig) {
 	put(t, b, "a", "1", "x", 1)
 	waiting := make(chan error, 1)
 	go func() {
-		_, err := table.Begin(t.Context(), 0)
+		_, err := table.Begin(t.Context(), projection.Checkpoint{Position: 0})
 		waiting <- err
 	}()
 	must(t, r.views.Close())

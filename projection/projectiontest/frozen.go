@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/projection"
 )
 
@@ -58,7 +57,7 @@ type frozenTable struct {
 	views *frozenViews
 }
 
-func (t frozenTable) Begin(ctx context.Context, at annals.Position) (projection.Batch, error) {
+func (t frozenTable) Begin(ctx context.Context, at projection.Checkpoint) (projection.Batch, error) {
 	t.views.await()
 	return t.Table.Begin(ctx, at)
 }

@@ -1,6 +1,7 @@
 package projectiontest
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -149,6 +150,25 @@ func skips(r *rig) {
 	must(t, projection.Skip(t.Context(), r.views, "orders", 1, 4))
 	r.catchUp(t, def)
 	wantEqual(t, "parked", r.parked(t, "orders"), "")
+}
+
+// skippedWhileRunning is skips beside a runner, which is neither stopped nor misled by it.
+func skippedWhileRunning(r *rig) {
+	t := r.T
+	def := parking(false)
+	v := projection.Of(r.views, def)
+	stop := r.run(t, def)
+	last := r.append(t, placed{Order: "1", Customer: "ann"}, poisoned{Order: "1"}, paid{"1"})
+	must(t, v.Wait(t.Context(), last))
+	must(t, projection.Skip(t.Context(), r.views, "orders", 1, 2))
+	last = r.append(t, placed{Order: "2", Customer: "ann"}, paid{"2"})
+	must(t, v.Wait(t.Context(), last))
+	must(t, projection.Retry(t.Context(), r.views, "orders", 1))
+	eventually(t, "the row is whole", func() bool {
+		row, err := v.Get(annals.WithAtLeast(t.Context(), last), "1")
+		return err == nil && row.Status == "paid"
+	})
+	wantError(t, stop(), context.Canceled)
 }
 
 func parksTooMuch(r *rig) {

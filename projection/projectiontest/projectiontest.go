@@ -72,6 +72,7 @@ func Run(t *testing.T, store func(t *testing.T) annals.Store, open func(t *testi
 		{"an event that cannot be decoded is parked for each of its rows", parksUndecodable},
 		{"a row that a join fails to refresh is parked", parksRefresh},
 		{"a parked event that is given up lets those behind it go on", skips},
+		{"a parked event may be given up while the projection runs", skippedWhileRunning},
 		{"a projection that parks too much stops", parksTooMuch},
 		{"a paused projection stands still until it is resumed", pauses},
 		{"what is parked is tried again when it is asked for", retriesOnDemand},

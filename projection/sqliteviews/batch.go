@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 
-	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/projection"
 )
 
@@ -18,7 +17,7 @@ type batch struct {
 
 // Begin implements [projection.Table]. It waits for other processes too, as long as ctx allows. Transactions begin
 // IMMEDIATE, so the checkpoint that is checked here is the one that the commit moves, also when other processes write.
-func (t *table) Begin(ctx context.Context, at annals.Position) (projection.Batch, error) {
+func (t *table) Begin(ctx context.Context, at projection.Checkpoint) (projection.Batch, error) {
 	tx, err := t.views.begin(ctx, 0)
 	if err != nil {
 		return nil, t.failed(ctx, err)
@@ -35,7 +34,7 @@ func (t *table) Begin(ctx context.Context, at annals.Position) (projection.Batch
 		err = projection.ErrReset
 	case err != nil:
 		err = t.failed(ctx, err)
-	case checkpoint.Position != at:
+	case !checkpoint.Is(at):
 		err = projection.ErrCheckpointMoved
 	}
 	if err != nil {
@@ -121,7 +120,8 @@ func (b *batch) Commit(ctx context.Context, c projection.Checkpoint) error {
 	if !c.EventID.IsZero() {
 		id = c.EventID.String()
 	}
-	err := b.exec(ctx, "UPDATE projections SET position = ?, event = ?, event_id = ? WHERE id = ?", int64(c.Position), int64(c.Event), id, b.table.id)
+	err := b.exec(ctx, "UPDATE projections SET position = ?, event = ?, event_id = ?, commits = ? WHERE id = ?",
+		int64(c.Position), int64(c.Event), id, c.Commits, b.table.id)
 	if err == nil {
 		err = b.table.failed(ctx, b.tx.commit())
 	}

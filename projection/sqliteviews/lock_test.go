@@ -32,7 +32,7 @@ func tableOf(t *testing.T, views projection.Views, version int) projection.Table
 
 // commit commits a batch of so many rows.
 func commit(ctx context.Context, table projection.Table, from, to annals.Position, rows int) error {
-	b, err := table.Begin(ctx, from)
+	b, err := table.Begin(ctx, projection.Checkpoint{Position: from})
 	if err != nil {
 		return err
 	}
@@ -48,13 +48,13 @@ func TestTheBatchOfAnotherProcessIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "views.db")
 	one, two := tableOf(t, open(t, path), 1), tableOf(t, open(t, path), 2)
-	b, err := one.Begin(t.Context(), 0)
+	b, err := one.Begin(t.Context(), projection.Checkpoint{Position: 0})
 	if err != nil {
 		t.Fatal(err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := two.Begin(short, 0); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := two.Begin(short, projection.Checkpoint{Position: 0}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("at the end of the context the error is %v", err)
 	}
 
@@ -62,7 +62,7 @@ func TestTheBatchOfAnotherProcessIsWaitedFor(t *testing.T) {
 	three := tableOf(t, closing, 1)
 	closed, committed := make(chan error, 1), make(chan error, 1)
 	go func() {
-		_, err := three.Begin(t.Context(), 0)
+		_, err := three.Begin(t.Context(), projection.Checkpoint{Position: 0})
 		closed <- err
 	}()
 	go func() { committed <- commit(t.Context(), two, 0, 7, 1) }()
@@ -169,7 +169,7 @@ func TestNothingIsCommittedAfterClose(t *testing.T) {
 func TestABatchInWhichAStatementFailedCommitsNothing(t *testing.T) {
 	t.Parallel()
 	table := tableOf(t, open(t, filepath.Join(t.TempDir(), "views.db")), 1)
-	b, err := table.Begin(t.Context(), 0)
+	b, err := table.Begin(t.Context(), projection.Checkpoint{Position: 0})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,13 +140,13 @@ func (t *table) Checkpoint(ctx context.Context) (projection.Checkpoint, error) {
 }
 
 func (t *table) checkpoint(ctx context.Context, from querier) (projection.Checkpoint, error) {
-	var position, event int64
+	var position, event, commits int64
 	var id string
-	err := from.QueryRowContext(ctx, "SELECT position, event, event_id FROM projections WHERE id = ?", t.id).Scan(&position, &event, &id)
+	err := from.QueryRowContext(ctx, "SELECT position, event, event_id, commits FROM projections WHERE id = ?", t.id).Scan(&position, &event, &id, &commits)
 	if err != nil {
 		return projection.Checkpoint{}, err
 	}
-	c := projection.Checkpoint{Position: annals.Position(position), Event: annals.Position(event)}
+	c := projection.Checkpoint{Position: annals.Position(position), Event: annals.Position(event), Commits: commits}
 	if id != "" {
 		if c.EventID, err = annals.ParseID(id); err != nil {
 			return projection.Checkpoint{}, fmt.Errorf("%w: checkpoint of %s: %w", ErrCorrupt, t.name, err)

@@ -115,6 +115,7 @@ CREATE TABLE projections (
 	position    INTEGER NOT NULL DEFAULT 0,
 	event       INTEGER NOT NULL DEFAULT 0,
 	event_id    TEXT NOT NULL DEFAULT '',
+	commits     INTEGER NOT NULL DEFAULT 0,
 	UNIQUE (name, version)
 )`
 

@@ -160,7 +160,11 @@ func TestTwoViewsOfOneFileNeverApplyAnEventTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := table.Begin(t.Context(), at)
+	stands, err := table.Checkpoint(t.Context())
+	if err != nil || stands.Position != at {
+		t.Fatalf("the checkpoint is %v, %v", stands, err)
+	}
+	b, err := table.Begin(t.Context(), stands)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ CREATE TABLE projections (
 	position BIGINT NOT NULL DEFAULT 0,
 	event    BIGINT NOT NULL DEFAULT 0,
 	event_id TEXT NOT NULL DEFAULT '',
+	commits  BIGINT NOT NULL DEFAULT 0,
 	UNIQUE (name, version)
 );
 CREATE TABLE notes (
