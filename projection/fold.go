@@ -256,7 +256,8 @@ func (p *plan[E]) applyTo(ctx context.Context, rows *pending, part *part[E], key
 		return rows.park(e.Recorded, at, false, e.poison)
 	}
 	changed, err := part.fold(ctx, rows, key, &e.Entry)
-	if failed, ok := errors.AsType[*userError](err); ok && rows.lot.open {
+	// Of an event that is several, some may be in the row already: the whole of it is given back, and parked in another try.
+	if failed, ok := errors.AsType[*userError](err); ok && rows.lot.open && e.Parts <= 1 {
 		return rows.park(e.Recorded, at, false, failed.err)
 	}
 	if err == nil && changed {

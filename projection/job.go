@@ -217,13 +217,10 @@ func (j *job[E]) divide(ctx context.Context, events []item[E], at Checkpoint) er
 
 // poisoned are the events, of which the one at a position cannot be applied.
 func poisoned[E any](events []item[E], at annals.Position, err error) []item[E] {
-	var now []item[E]
-	for _, e := range events {
-		switch {
-		case e.Position != at:
-			now = append(now, e)
-		case len(now) == 0 || now[len(now)-1].Position != at: // it is parked once, whatever number of entries it has
-			now = append(now, item[E]{Entry: annals.Entry[E]{Recorded: e.Recorded}, poison: err})
+	now := slices.Clone(events)
+	for i := range now {
+		if now[i].Position == at { // all its entries: each has tags, and so rows, of its own
+			now[i].poison = err
 		}
 	}
 	return now

@@ -50,6 +50,7 @@ func (j *job[E]) turns(ctx context.Context) error {
 			cause = "its rows were dropped"
 		case temporary(err) && j.follows():
 			cause, pause = "its views cannot do it just now", retryLongest
+			j.runner.Views.Progress().retrying(j.id, err)
 		default:
 			return err
 		}

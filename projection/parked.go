@@ -91,10 +91,13 @@ func (l lot) fork() *lot {
 // park puts an event aside.
 func (p *pending) park(r annals.Recorded, at slot, refresh bool, failed error) error {
 	l := p.lot
+	record := Parked{Position: r.Position, ID: r.ID, Type: r.Type, Part: at.part, Key: at.key, Refresh: refresh}
+	if p.parts[partParked].rows[record.documentKey()] != nil { // an event that is several is parked once
+		return nil
+	}
 	if l.count++; l.count > ParkedMax {
 		return errors.Join(fmt.Errorf("%w: %d", ErrTooManyParked, ParkedMax), failed)
 	}
-	record := Parked{Position: r.Position, ID: r.ID, Type: r.Type, Part: at.part, Key: at.key, Refresh: refresh}
 	if failed != nil {
 		record.Error = failed.Error()
 	}
@@ -355,6 +358,9 @@ func (p *plan[E]) again(ctx context.Context, rows *pending, parked Parked, entri
 		i := slices.IndexFunc(p.parts, func(part *part[E]) bool { return part.name == parked.Part })
 		if i < 0 {
 			continue
+		}
+		if !p.parts[i].query.Match(e.Recorded) || !slices.Contains(e.TagValues(p.parts[i].by), parked.Key) {
+			continue // it is of several, and about another row
 		}
 		changed, err := p.parts[i].fold(ctx, rows, parked.Key, &e)
 		if err == nil && changed {

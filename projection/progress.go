@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
+	"time"
 
 	"github.com/annalsdb/annals"
 )
@@ -171,6 +173,9 @@ func (t tracker) in(table int64) annals.Position {
 	return t.applied
 }
 
+// elsewherePoll is how often a read that waits looks at the checkpoint of a projection that no runner of this process keeps.
+const elsewherePoll = 20 * time.Millisecond
+
 // waiter waits for one projection.
 type waiter struct {
 	progress *Progress
@@ -203,8 +208,16 @@ func (w waiter) wait(ctx context.Context, wanted annals.Position) error {
 		case now.err != nil:
 			return w.lagging(max(now.in(table), stored), wanted, now.err)
 		}
+		elsewhere := time.Duration(math.MaxInt64)
+		if !now.running { // another process may keep the rows, and nothing wakes us
+			elsewhere = elsewherePoll
+		}
 		select {
 		case <-now.changed:
+		case <-time.After(elsewhere):
+			if stored, err = w.stored(waiting); err != nil && waiting.Err() == nil || err == nil && stored >= wanted {
+				return err
+			}
 		case <-waiting.Done():
 			return w.timeUp(ctx, waiting, stored, wanted)
 		}

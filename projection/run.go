@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	batchEventsDefault = 500
+	batchEventsDefault = 2000
 	batchBytesDefault  = 4 << 20
 	cacheBytesDefault  = 16 << 20
 	// checkpointEvery is over how many positions without a match a checkpoint is not stored, only announced: that many
@@ -26,7 +26,7 @@ type Runner[E any] struct {
 	Views Views
 	// Logger is told what starts, stops and fails. Nil is silence.
 	Logger *slog.Logger
-	// BatchEvents and BatchBytes bound what is applied in one transaction, and so what is held in memory: by default 500 events, 4 MiB. When nothing
+	// BatchEvents and BatchBytes bound what is applied in one transaction, and so what is held in memory: by default 2,000 events, 4 MiB. When nothing
 	// more is ready, a batch is committed at once.
 	BatchEvents, BatchBytes int
 	// CacheBytes is about how much memory each projection keeps its rows of late in, so that they need not be read again: by default 16 MiB;

@@ -210,7 +210,7 @@ func TestAReadWithADeadlineKeepsTimeBackForTheLastLook(t *testing.T) {
 				if err := <-ended; err != nil || row.Status != "paid" {
 					t.Errorf("the row is %v, %v", row, err)
 				}
-				if took := time.Since(start); took != 900*time.Millisecond {
+				if took := time.Since(start); took > 20*time.Millisecond {
 					t.Errorf("it took %v", took)
 				}
 				ctx, cancel = limited(annals.WithAtLeast(t.Context(), 4))

@@ -207,6 +207,7 @@ func (j *job[E]) serve(ctx context.Context) error {
 	if j.target, err = j.runner.Log.Store().Head(ctx); err != nil {
 		return fmt.Errorf("projection: %s: head: %w", j.id, err)
 	}
+	j.target = min(j.target, j.until)
 	j.logger.InfoContext(ctx, "projection is built beside the version that serves", slog.Uint64("position", uint64(j.stored.Position)),
 		slog.Uint64("head", uint64(j.target)))
 	return nil

@@ -12,8 +12,8 @@ import (
 //
 // A read honours annals.AtLeastFrom(ctx): it waits until the rows have seen that position, and else fails with
 // [ErrLagging]. It waits as long as [WithPatience] says; if nobody did, nearly as long as ctx allows, or 2 seconds if ctx
-// has no deadline. Waiting is woken by the runner of this process; if another process keeps the rows, the read looks when
-// it begins to wait and when the time is up.
+// has no deadline. Waiting is woken by the runner of this process; if another process keeps the rows, the read looks at the checkpoint
+// every 20 ms.
 type View[V any] struct {
 	views   Views
 	shape   Shape

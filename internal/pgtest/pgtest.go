@@ -16,11 +16,8 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -80,11 +77,9 @@ func Start(settings ...string) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) start(owner *syscall.Credential, settings []string) error {
-	if owner != nil {
-		if err := os.Chown(s.dir, int(owner.Uid), int(owner.Gid)); err != nil {
-			return err
-		}
+func (s *Server) start(owner *owner, settings []string) error {
+	if err := owner.chown(s.dir); err != nil {
+		return err
 	}
 	initdb, err := program("initdb")
 	if err != nil {
@@ -92,7 +87,8 @@ func (s *Server) start(owner *syscall.Credential, settings []string) error {
 	}
 	// "C" orders text by bytes, as nothing in the tests relies on.
 	init := exec.CommandContext(context.Background(), initdb, "--pgdata="+s.data(), "--username=annals", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync") //nolint:gosec // it was found by name
-	init.SysProcAttr, init.Dir = as(owner), s.dir
+	init.Dir = s.dir
+	owner.run(init)
 	if out, err := init.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
@@ -100,7 +96,7 @@ func (s *Server) start(owner *syscall.Credential, settings []string) error {
 }
 
 // run runs the server until the pipe ends that this process holds.
-func (s *Server) run(owner *syscall.Credential, settings []string) error {
+func (s *Server) run(owner *owner, settings []string) error {
 	postgres, err := program("postgres")
 	if err != nil {
 		return err
@@ -113,7 +109,8 @@ func (s *Server) run(owner *syscall.Credential, settings []string) error {
 		args = append(args, "-c", setting)
 	}
 	watcher := exec.CommandContext(context.Background(), "/bin/sh", args...) //nolint:gosec // the arguments are ours
-	watcher.SysProcAttr, watcher.Dir = as(owner), s.dir
+	watcher.Dir = s.dir
+	owner.run(watcher)
 	said, err := os.Create(filepath.Join(s.dir, "log"))
 	if err != nil {
 		return err
@@ -187,35 +184,6 @@ func (s *Server) Restart(settings ...string) error {
 func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
-
-// account is whose the server is: it refuses to run as root. Nil is that of this process.
-func account() (*syscall.Credential, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
-	}
-	var errs []error
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		gid, err := strconv.ParseUint(u.Gid, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-	}
-	return nil, fmt.Errorf("PostgreSQL does not run as root, and there is nobody else: %w", errors.Join(errs...))
-}
-
-func as(owner *syscall.Credential) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Credential: owner}
-}
 
 // program finds one of PostgreSQL's, which Debian does not put on the path.
 func program(name string) (string, error) {
