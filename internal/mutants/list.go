@@ -70,9 +70,9 @@ func All() []Mutant {
 		{
 			Name: "M9", What: "moves the checkpoint of a projection before its rows",
 			Edits: []Edit{{
-				"projection/job.go", "\t\tfor _, e := range events {\n\t\t\tif err := j.plan.apply(ctx, b, e); err != nil {",
-				"\t\tif err := b.Commit(ctx, at); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif b, err = j.table.Begin(ctx, at.Position); err != nil {\n\t\t\treturn err\n\t\t}\n" +
-					"\t\tfor _, e := range events {\n\t\t\tif err := j.plan.apply(ctx, b, e); err != nil {",
+				"projection/job.go", "\t\tif err := f(b); err != nil {",
+				"\t\tif err := b.Commit(ctx, at); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif b, err = j.table.Begin(ctx, at); err != nil {\n\t\t\treturn err\n\t\t}\n" +
+					"\t\tif err := f(b); err != nil {",
 			}},
 			Package: "./projection", Run: "^TestACommitThatFailsForAWhileIsTriedAgainAndAppliesNothingTwice$|^TestMemoryViewsKeepThePromisesOfViews$",
 		},
