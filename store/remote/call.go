@@ -1,0 +1,111 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/internal/wire"
+)
+
+// within is a context that ends with ctx and with the store.
+func (c *connection) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	both, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.life, cancel)
+	return both, func() {
+		stop()
+		cancel()
+	}
+}
+
+// ended is why a context has.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
+
+// call calls f until it is answered. What f does must do no harm if it is done twice.
+func (c *connection) call(ctx context.Context, f func(ctx context.Context) error) error {
+	r := c.retries()
+	for {
+		here, cancel := c.within(ctx)
+		err := f(here)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if final, err := c.final(ctx, err); final {
+			return err
+		}
+		if err := r.pause(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// final tells whether a call has been answered, or never will be, and what its error means. If not, the connection has failed.
+func (c *connection) final(ctx context.Context, err error) (final bool, means error) {
+	if c.life.Err() != nil {
+		return true, annals.ErrClosed
+	}
+	if ctx.Err() != nil {
+		return true, ended(ctx)
+	}
+	if ours, of := wire.Error(err); ours {
+		return true, of
+	}
+	return !ofConnection(err), err
+}
+
+// ofConnection reports whether a call has failed since its connection has: another one may do.
+func ofConnection(err error) bool {
+	switch status.Code(err) {
+	case codes.Unavailable:
+		return true
+	case codes.Internal, codes.Canceled, codes.Unknown:
+		// Of a stream that was cut in the midst; an answer of the server would have a problem in it. Nobody here has cancelled.
+		return true
+	}
+	return false
+}
+
+// retries is how often, and for how long, something is tried again. A limit of 0 is none.
+type retries struct {
+	connection *connection
+	next       time.Duration
+	began      time.Time
+	limit      time.Duration
+}
+
+func (c *connection) retries() *retries {
+	return &retries{connection: c, next: pauseFirst, began: time.Now(), limit: c.patience}
+}
+
+// reset begins anew, since there was an answer.
+func (r *retries) reset() { r.next, r.began = pauseFirst, time.Now() }
+
+// pause waits before the next try; it fails if there is to be none.
+func (r *retries) pause(ctx context.Context, failed error) error {
+	if r.limit > 0 && time.Since(r.began)+r.next > r.limit {
+		return fmt.Errorf("%w: %w", ErrUnavailable, failed)
+	}
+	timer := time.NewTimer(r.next)
+	defer timer.Stop()
+	r.next = min(2*r.next, pauseLongest)
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ended(ctx)
+	case <-r.connection.life.Done():
+		return annals.ErrClosed
+	}
+}
