@@ -106,8 +106,11 @@ func (f *appendFlags) run(cmd *cobra.Command, args []string) (err error) {
 	})
 }
 
-// withStore opens the directory, which nobody else may have open meanwhile.
+// withStore opens the store: a directory, which nobody else may have open meanwhile, or one on a server.
 func (f *appendFlags) withStore(ctx context.Context, dir string, use func(annals.Store) error) (err error) {
+	if isServer(dir) {
+		return withServer(ctx, dir, use)
+	}
 	if err := checkStore(dir); err != nil {
 		none, ok := errors.AsType[*noStoreError](err)
 		switch {

@@ -21,6 +21,7 @@ import (
 	"github.com/annalsdb/annals/projection/sqliteviews"
 	"github.com/annalsdb/annals/snapshot"
 	"github.com/annalsdb/annals/store/disk"
+	"github.com/annalsdb/annals/store/remote"
 )
 
 func newDev() *cobra.Command {
@@ -42,6 +43,8 @@ It accepts demo tokens that everybody knows, and so listens on this machine only
 			switch {
 			case d.ephemeral && cmd.Flags().Changed("data"):
 				return usageError{errors.New("--ephemeral uses a directory of its own, and not that of --data")}
+			case d.remote != "" && !isServer(d.remote):
+				return usageError{fmt.Errorf("--store %q: want the URL of a server, such as annals://127.0.0.1:2113", d.remote)}
 			case d.data == "": // a variable of a script that is not set must not mean the directory that it runs in
 				return usageError{errors.New("--data is empty")}
 			}
@@ -58,6 +61,7 @@ It accepts demo tokens that everybody knows, and so listens on this machine only
 	flags := cmd.Flags()
 	flags.StringVar(&d.data, "data", "annals-data", "the `DIR` of store, read models and key; it is made if there is none")
 	flags.StringVar(&d.addr, "addr", "127.0.0.1:8080", "where to listen, a `HOST:PORT`; port 0 is a free one")
+	flags.StringVar(&d.remote, "store", "", "use the store on a server, a `URL` such as annals://127.0.0.1:2113; several may run on one --data")
 	flags.BoolVar(&d.ephemeral, "ephemeral", false, "use a temporary directory, which is removed in the end")
 	flags.BoolVar(&d.noDemo, "no-demo", false, "leave a new store empty")
 	return cmd
@@ -66,6 +70,8 @@ It accepts demo tokens that everybody knows, and so listens on this machine only
 const (
 	shutdownTimeout   = 10 * time.Second
 	readHeaderTimeout = 10 * time.Second
+	// devLease is after how long one of several processes goes on where another was killed.
+	devLease = 5 * time.Second
 	// patience is after how long somebody who waits for the service is told what it does.
 	patience = 2 * time.Second
 	// forEver is longer than a read model takes to be made anew.
@@ -75,11 +81,14 @@ const (
 // dev is the program of `annals dev`: a struct, so that tests start the real thing. Open it, run it, close it.
 type dev struct {
 	data, addr        string
+	remote            string // the URL of the store, if it is on a server
 	ephemeral, noDemo bool
 	out               io.Writer
 	logger            *slog.Logger
 
-	store    *disk.Store
+	store    annals.Store
+	readOnly func() error // why the store takes no commands; nil if it does
+	close    func() error // closes the store
 	views    *sqliteviews.Views
 	service  *orders.Service
 	listener net.Listener
@@ -96,7 +105,7 @@ func (d *dev) Open(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.store, err = disk.Open(ctx, d.storeDir(), disk.Logger(d.logger)); err != nil {
+	if err = d.openStore(ctx); err != nil {
 		return err
 	}
 	head, err := d.store.Head(ctx)
@@ -116,7 +125,7 @@ func (d *dev) Open(ctx context.Context) error {
 	}
 	d.service, err = orders.New(orders.Config{
 		Store: d.store, Views: d.views, Sales: d.views, HashKey: key, Authenticate: orders.DemoTokens(), Logger: d.logger,
-		Payments: new(orders.FakePayments), Snapshots: snapshots,
+		Payments: new(orders.FakePayments), Snapshots: snapshots, Lease: d.lease(),
 	})
 	if err != nil {
 		return err
@@ -125,6 +134,32 @@ func (d *dev) Open(ctx context.Context) error {
 		return fmt.Errorf("cannot serve: %w", err)
 	}
 	return d.tellDemo(ctx)
+}
+
+// lease is how long a process of several may say nothing: those that share a store share the views too.
+func (d *dev) lease() time.Duration {
+	if d.remote != "" {
+		return devLease
+	}
+	return 0
+}
+
+// openStore opens the store, in the data directory or on a server.
+func (d *dev) openStore(ctx context.Context) error {
+	if d.remote != "" {
+		s, err := remote.Open(ctx, d.remote, remote.Patience(patience), remote.Logger(d.logger))
+		if err != nil {
+			return err
+		}
+		d.store, d.close, d.readOnly = s, s.Close, func() error { return nil }
+		return nil
+	}
+	s, err := disk.Open(ctx, d.storeDir(), disk.Logger(d.logger))
+	if err != nil {
+		return err
+	}
+	d.store, d.close, d.readOnly = s, s.Close, func() error { return s.Stats().ReadOnly }
+	return nil
 }
 
 // onThisMachine refuses addresses that others can reach: the demo tokens are no secret.
@@ -158,9 +193,17 @@ func (d *dev) makeData() (err error) {
 
 func (d *dev) storeDir() string { return filepath.Join(d.data, storeName) }
 
+// storeIs is what people are told of where the store is.
+func (d *dev) storeIs() string {
+	if d.remote != "" {
+		return d.remote
+	}
+	return d.storeDir()
+}
+
 // tellDemo gives a new store its history, unless it is to be left empty, or takes no commands.
 func (d *dev) tellDemo(ctx context.Context) (err error) {
-	if !d.noDemo && d.store.Stats().ReadOnly == nil {
+	if !d.noDemo && d.readOnly() == nil {
 		d.demo, err = orders.Demo(ctx, d.service)
 		return err
 	}
@@ -211,7 +254,7 @@ func (d *dev) Run(ctx context.Context) error {
 	stop()
 	running.Wait()
 	if errors.Is(err, annals.ErrDataLoss) {
-		err = fmt.Errorf("%s: %w", d.storeDir(), err)
+		err = fmt.Errorf("%s: %w", d.storeIs(), err)
 	}
 	return err
 }
@@ -258,13 +301,13 @@ func (d *dev) greet(ctx context.Context) error {
 		}
 	}
 	return greet(d.out, greeting{
-		URL: d.URL(), Store: d.storeDir(), Annals: program(), Head: head, Demo: d.demo, NoCommands: d.noCommands(),
+		URL: d.URL(), Store: d.storeIs(), Annals: program(), Head: head, Demo: d.demo, NoCommands: d.noCommands(), InDirectory: d.remote == "",
 	})
 }
 
 // noCommands is why the store takes none, "" if it does.
 func (d *dev) noCommands() string {
-	if err := d.store.Stats().ReadOnly; err != nil {
+	if err := d.readOnly(); err != nil {
 		return message(err)
 	}
 	return ""
@@ -281,8 +324,8 @@ func (d *dev) Close() error {
 	if d.views != nil {
 		errs = append(errs, d.views.Close())
 	}
-	if d.store != nil {
-		errs = append(errs, d.store.Close())
+	if d.close != nil {
+		errs = append(errs, d.close())
 	}
 	if d.remove != "" {
 		errs = append(errs, os.RemoveAll(d.remove))

@@ -16,6 +16,7 @@ import (
 	"github.com/annalsdb/annals/projection/sqliteviews"
 	"github.com/annalsdb/annals/store/disk"
 	"github.com/annalsdb/annals/store/engine/segment"
+	"github.com/annalsdb/annals/store/remote"
 	"github.com/annalsdb/annals/timetravel"
 )
 
@@ -149,6 +150,8 @@ func hint(err error) string {
 		return "send it again with the same id: what is stored already is not stored twice"
 	case errors.Is(err, annals.ErrFull):
 		return "make space; the store takes appends again then"
+	case errors.Is(err, remote.ErrUnavailable):
+		return "is the server there? annals serve starts one"
 	case errors.Is(err, projection.ErrServing):
 		return "annals projection switch VIEWS NAME@VERSION makes another version serve"
 	case errors.Is(err, sqliteviews.ErrCorrupt), errors.Is(err, sqliteviews.ErrForeignFile),
@@ -168,10 +171,10 @@ func exitCode(err error) int {
 	case errors.Is(err, annals.ErrDataLoss):
 		return exitDamaged
 	case errors.Is(err, disk.ErrNotAStore), errors.Is(err, annals.ErrAhead), errors.Is(err, errNoEvents), errors.Is(err, timetravel.ErrNoReason),
-		errors.Is(err, timetravel.ErrStillHolds), errors.Is(err, timetravel.ErrNeverHeld), errors.Is(err, projection.ErrNotFound):
+		errors.Is(err, timetravel.ErrStillHolds), errors.Is(err, timetravel.ErrNeverHeld), errors.Is(err, projection.ErrNotFound), errors.Is(err, remote.ErrNoStore):
 		return exitNotFound
 	case errors.Is(err, disk.ErrLocked), errors.Is(err, annals.ErrReadOnly), errors.Is(err, annals.ErrFull),
-		errors.Is(err, annals.ErrOverloaded), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, projection.ErrTemporary):
+		errors.Is(err, annals.ErrOverloaded), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, projection.ErrTemporary), errors.Is(err, remote.ErrUnavailable):
 		return exitUnavailable
 	}
 	return exitFailure

@@ -21,6 +21,8 @@ type greeting struct {
 	Annals string
 	Head   annals.Position
 	Demo   bool
+	// InDirectory says that the store is in a directory, and not on a server.
+	InDirectory bool
 	// NoCommands is why the store takes none, if it does not.
 	NoCommands string
 }
@@ -65,8 +67,10 @@ Register a customer, take in stock, and create an order:
 {{end}}
 The events below all of it:
   {{.Annals}} read {{quote .Store}} --limit 10
+{{- if .InDirectory}}
   {{.Annals}} verify {{quote .Store}}
   {{.Annals}} dump {{quote .Store}} --depth frames
+{{- end}}
 `))
 
 // greet writes everything at once: whoever reads the first lines only must not end the program with that.

@@ -286,7 +286,7 @@ func TestHelpIsForPeople(t *testing.T) {
 }
 
 // describedFlag is a flag with a text, and a word of ours for what it takes.
-var describedFlag = regexp.MustCompile(`^ +(-[a-z], )?--[a-z-]+( [A-Z:]+)? {3,}[a-z]+ .+\n$`)
+var describedFlag = regexp.MustCompile(`^ +(-[a-z], )?--[a-z-]+( [A-Z:=]+)? {3,}[a-z]+ .+\n$`)
 
 func TestTheVersionIsThatOfTheModuleOrTheCommit(t *testing.T) {
 	t.Parallel()

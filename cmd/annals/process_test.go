@@ -75,7 +75,7 @@ func startDev(t *testing.T, env []string, args ...string) *process {
 		if line, ok := strings.CutPrefix(l, "  "); ok {
 			p.lines = append(p.lines, line)
 		}
-		if strings.Contains(l, " dump ") { // the last line
+		if strings.Contains(l, " dump ") || strings.Contains(l, " read annals://") || strings.Contains(l, " read 'annals://") { // the last line
 			go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
 			return p
 		}

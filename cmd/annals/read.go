@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/annalsdb/annals"
-	"github.com/annalsdb/annals/store/disk"
 )
 
 // readFlags are what `annals read` can be asked for.
@@ -32,9 +30,9 @@ func newRead() *cobra.Command {
 	var f readFlags
 	cmd := &cobra.Command{
 		Use:   "read DIR",
-		Short: "Print the events of a store's directory",
-		Long: `Prints events in order of position, one line each. The directory is opened read-only: another process may
-have it open, and what that has made durable so far is read.
+		Short: "Print the events of a store, in a directory or on a server",
+		Long: `Prints events in order of position, one line each. A directory is opened read-only: another process may
+have it open, and what that has made durable so far is read. DIR may be the URL of a server, such as annals://127.0.0.1:2113.
 
 Flags narrow: an event is printed if it is in the stream, in the category, of one of the types, and has all the tags.`,
 		Example: `  annals read annals-data/store --stream order-42
@@ -82,23 +80,6 @@ func (f *readFlags) run(cmd *cobra.Command, dir string) (err error) {
 		}
 		return printTable(out, events)
 	})
-}
-
-// withReadOnly opens the directory for reading, beside a process that may be writing to it.
-func withReadOnly(ctx context.Context, dir string, use func(annals.Store) error) (err error) {
-	if err := checkStore(dir); err != nil {
-		return err
-	}
-	s, err := disk.OpenReadOnly(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closing := s.Close(); err == nil {
-			err = closing
-		}
-	}()
-	return use(s)
 }
 
 func (f *readFlags) query(cmd *cobra.Command) (annals.Query, error) {

@@ -40,6 +40,8 @@ type Config struct {
 	// Sales keep the read models that are written in SQL, [Spending] and [Revenue]: they are those of sqliteviews, and may be the same as Views. Nil
 	// keeps none, and nobody can ask for them. The service does not close them.
 	Sales projection.Views
+	// Lease lets several services share Store, Views and Sales, see [projection.Runner]. 0 is for one service.
+	Lease time.Duration
 	// HashKey hashes e-mail addresses, and idempotency keys where ids of orders are made of them: at least 16 bytes, and the
 	// same for as long as the store lives. Required.
 	HashKey []byte
@@ -78,6 +80,7 @@ type Service struct {
 	paying   []*process.Process[Order, Event]
 	handler  http.Handler
 	logger   *slog.Logger
+	lease    time.Duration
 	// target is the head of the store when Run began: what the rows must have seen before the service is ready.
 	target atomic.Uint64
 }
@@ -117,6 +120,7 @@ func New(c Config) (*Service, error) {
 		views:  c.Views,
 		orders: projection.OfServing(c.Views, Orders),
 		sales:  c.Sales,
+		lease:  c.Lease,
 		logger: logger,
 	}
 	cqrs.Answer(s.bus, s.answerOrder)
@@ -231,7 +235,7 @@ func (s *Service) project(ctx context.Context) error {
 	errs := make(chan error, 2) // as many as there are runners
 	run := func(views projection.Views, defs ...projection.Definition[Event]) {
 		all.Go(func() {
-			errs <- projection.Runner[Event]{Log: s.log, Views: views, Logger: s.logger}.Run(running, defs...)
+			errs <- projection.Runner[Event]{Log: s.log, Views: views, Logger: s.logger, Lease: s.lease}.Run(running, defs...)
 			stop()
 		})
 	}

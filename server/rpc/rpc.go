@@ -24,7 +24,7 @@ import (
 
 const (
 	// messageMax bounds what a client may send at once. Stores have limits of their own, which are lower.
-	messageMax = 64 << 20
+	messageMax = 96 << 20
 	// batchBytes and batchEvents bound what is gathered into one message of a stream: enough to hide what a message costs.
 	batchBytes, batchEvents = 256 << 10, 1000
 	callBytesMax            = 16

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/store/disk"
+	"github.com/annalsdb/annals/store/remote"
+)
+
+// isServer tells whether a store is on a server, and not in a directory.
+func isServer(where string) bool {
+	return strings.HasPrefix(where, "annals://") || strings.HasPrefix(where, "annalss://")
+}
+
+// withServer opens a store on a server.
+func withServer(ctx context.Context, url string, use func(annals.Store) error) (err error) {
+	s, err := remote.Open(ctx, url, remote.Patience(patience))
+	if err != nil {
+		if errors.Is(err, remote.ErrURL) {
+			err = usageError{err}
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return use(s)
+}
+
+// withReadOnly opens a store for reading: one on a server, or one in a directory, beside a process that may be writing to it.
+func withReadOnly(ctx context.Context, where string, use func(annals.Store) error) (err error) {
+	if isServer(where) {
+		return withServer(ctx, where, use)
+	}
+	if err := checkStore(where); err != nil {
+		return err
+	}
+	s, err := disk.OpenReadOnly(ctx, where)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closing := s.Close(); err == nil {
+			err = closing
+		}
+	}()
+	return use(s)
+}
