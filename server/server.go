@@ -9,6 +9,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/server/auth"
 	"github.com/annalsdb/annals/server/rpc"
 )
 
@@ -43,6 +45,10 @@ type Config struct {
 	Stores map[string]annals.Store
 	// Handler answers HTTP requests for other paths than those of health. Nil answers 404.
 	Handler http.Handler
+	// Keys say who may do what. Nil lets everybody do everything.
+	Keys *auth.Keys
+	// TLS encrypts connections. Nil does not. Its NextProtos are the server's.
+	TLS *tls.Config
 	// Checks say by name whether the process is ready, beside the stores, of which each is asked for its head.
 	Checks map[string]func(ctx context.Context) error
 	// Drain is how long a server that is to end waits for what is under way: by default 20 seconds.
@@ -95,7 +101,11 @@ func New(c Config) (*Server, error) {
 		grpc.ConnectionTimeout(readHeaderTimeout),
 		grpc.MaxHeaderListSize(headerBytesMax),
 	)...)
-	rpc.Register(s.grpc, rpc.Service{Stores: s.store, Stopping: s.stopping, Logger: c.Logger})
+	service := rpc.Service{Stores: s.store, Stopping: s.stopping, Logger: c.Logger}
+	if c.Keys != nil {
+		service.Authorize = c.Keys.Authorize
+	}
+	rpc.Register(s.grpc, service)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	s.http = &http.Server{
 		Handler: s.routes(), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytesMax,
@@ -114,7 +124,7 @@ func (s *Server) store(name string) (annals.Store, error) {
 // Serve serves connections of l, which it closes, until ctx ends, and then drains: it takes no new ones, tells streams to come again,
 // and waits for what is under way. It returns nil then, or the error that ended it.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	split := newSplitter(l, s.config.Connections)
+	split := newSplitter(l, s.config.Connections, s.config.TLS)
 	failed := make(chan error, 3) // as many as there are that can fail
 	var running sync.WaitGroup
 	for _, part := range []func() error{

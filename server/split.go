@@ -1,8 +1,11 @@
 package server
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,6 +13,8 @@ import (
 const (
 	// preface is how a connection of HTTP/2 begins, and so of gRPC. No method of HTTP/1.1 does.
 	preface = "PRI"
+	// The names of the protocols in TLS.
+	protocolGRPC, protocolHTTP = "h2", "http/1.1"
 	// prefaceTimeout is how long a client may take to say the first bytes.
 	prefaceTimeout = 10 * time.Second
 	// acceptPause is after what time accepting is tried again, when it fails for a reason that passes: no file handle is left.
@@ -21,14 +26,15 @@ const (
 type splitter struct {
 	listener   net.Listener
 	grpc, http *branch
+	tls        *tls.Config   // nil: connections are not encrypted
 	room       chan struct{} // a token for each connection
 	done       chan struct{} // closed by close
 	once       sync.Once
 	looking    sync.WaitGroup
 }
 
-func newSplitter(l net.Listener, connections int) *splitter {
-	s := &splitter{listener: l, room: make(chan struct{}, connections), done: make(chan struct{})}
+func newSplitter(l net.Listener, connections int, encrypt *tls.Config) *splitter {
+	s := &splitter{listener: l, tls: negotiating(encrypt), room: make(chan struct{}, connections), done: make(chan struct{})}
 	s.grpc, s.http = newBranch(l.Addr()), newBranch(l.Addr())
 	return s
 }
@@ -63,8 +69,29 @@ func (s *splitter) run() error {
 	}
 }
 
-// look reads the first bytes, and hands the connection on.
+// negotiating is a configuration by which clients get the protocol that is theirs. Clients of gRPC offer HTTP/2 alone; browsers offer it too, and
+// are given HTTP/1.1.
+func negotiating(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	plain, fast := c.Clone(), c.Clone()
+	plain.NextProtos, fast.NextProtos = []string{protocolHTTP}, []string{protocolGRPC}
+	fast.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if len(hello.SupportedProtos) == 0 || slices.Contains(hello.SupportedProtos, protocolHTTP) {
+			return plain, nil
+		}
+		return fast, nil
+	}
+	return fast
+}
+
+// look finds out what a connection is, and hands it on.
 func (s *splitter) look(c *counted) {
+	if s.tls != nil {
+		s.shake(c)
+		return
+	}
 	first := make([]byte, len(preface))
 	_ = c.SetReadDeadline(time.Now().Add(prefaceTimeout)) // a connection that has no deadlines fails at the read
 	stop := closeWith(s.done, c)
@@ -86,6 +113,24 @@ func (s *splitter) look(c *counted) {
 		to = s.grpc
 	}
 	to.hand(&replayed{counted: c, first: first})
+}
+
+// shake does the handshake of TLS, which says what the connection is.
+func (s *splitter) shake(c *counted) {
+	encrypted := tls.Server(c, s.tls)
+	ctx, cancel := context.WithTimeout(context.Background(), prefaceTimeout)
+	defer cancel()
+	stop := closeWith(s.done, c)
+	err := encrypted.HandshakeContext(ctx)
+	if !stop() || err != nil {
+		_ = c.Close() // the client has been told by an alert
+		return
+	}
+	to := s.http
+	if encrypted.ConnectionState().NegotiatedProtocol == protocolGRPC {
+		to = s.grpc
+	}
+	to.hand(encrypted)
 }
 
 // closeWith closes a connection once done is closed, unless it is stopped before, which stop tells.

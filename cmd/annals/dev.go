@@ -147,7 +147,7 @@ func (d *dev) lease() time.Duration {
 // openStore opens the store, in the data directory or on a server.
 func (d *dev) openStore(ctx context.Context) error {
 	if d.remote != "" {
-		s, err := remote.Open(ctx, d.remote, remote.Patience(patience), remote.Logger(d.logger))
+		s, err := remote.Open(ctx, d.remote, append(remoteOptions(), remote.Logger(d.logger))...)
 		if err != nil {
 			return err
 		}

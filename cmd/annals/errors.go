@@ -14,6 +14,7 @@ import (
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/projection"
 	"github.com/annalsdb/annals/projection/sqliteviews"
+	"github.com/annalsdb/annals/server/auth"
 	"github.com/annalsdb/annals/store/disk"
 	"github.com/annalsdb/annals/store/engine/segment"
 	"github.com/annalsdb/annals/store/remote"
@@ -29,6 +30,7 @@ const (
 	exitConflict    = 4
 	exitUnavailable = 5
 	exitDamaged     = 6
+	exitDenied      = 7
 	exitInterrupted = 130
 )
 
@@ -150,6 +152,8 @@ func hint(err error) string {
 		return "send it again with the same id: what is stored already is not stored twice"
 	case errors.Is(err, annals.ErrFull):
 		return "make space; the store takes appends again then"
+	case errors.Is(err, remote.ErrUnauthenticated):
+		return "the variable " + tokenVariable + " has to hold an API key that is good; annals key add makes one"
 	case errors.Is(err, remote.ErrUnavailable):
 		return "is the server there? annals serve starts one"
 	case errors.Is(err, projection.ErrServing):
@@ -170,8 +174,10 @@ func exitCode(err error) int {
 		return exitConflict
 	case errors.Is(err, annals.ErrDataLoss):
 		return exitDamaged
+	case errors.Is(err, remote.ErrUnauthenticated), errors.Is(err, remote.ErrForbidden):
+		return exitDenied
 	case errors.Is(err, disk.ErrNotAStore), errors.Is(err, annals.ErrAhead), errors.Is(err, errNoEvents), errors.Is(err, timetravel.ErrNoReason),
-		errors.Is(err, timetravel.ErrStillHolds), errors.Is(err, timetravel.ErrNeverHeld), errors.Is(err, projection.ErrNotFound), errors.Is(err, remote.ErrNoStore):
+		errors.Is(err, timetravel.ErrStillHolds), errors.Is(err, timetravel.ErrNeverHeld), errors.Is(err, projection.ErrNotFound), errors.Is(err, remote.ErrNoStore), errors.Is(err, auth.ErrNoKey):
 		return exitNotFound
 	case errors.Is(err, disk.ErrLocked), errors.Is(err, annals.ErrReadOnly), errors.Is(err, annals.ErrFull),
 		errors.Is(err, annals.ErrOverloaded), errors.Is(err, syscall.EADDRINUSE), errors.Is(err, projection.ErrTemporary), errors.Is(err, remote.ErrUnavailable):

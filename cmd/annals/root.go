@@ -12,10 +12,12 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "annals",
 		Short: "Event sourcing and CQRS for Go: try it, and look into a store's directory",
-		Long: `annals runs an example application on a store on disk (dev), serves stores (serve), writes a service to begin with (new), reads, appends to, verifies and dumps
+		Long: `annals runs an example application on a store on disk (dev), serves stores (serve, key), writes a service to begin with (new), reads, appends to, verifies and dumps
 a store, in a directory or on a server, tells what was and why (state, why, whatif, bisect), erases (erase), looks after projections (projection), and measures the store on this machine (bench). What it prints is for people on a terminal, and JSON lines elsewhere: say -o table or -o ndjson.
 
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 damaged, 130 interrupted.`,
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 damaged, 7 not allowed, 130 interrupted.
+
+The API key for a server is in the variable ANNALS_TOKEN.`,
 		Example: `  annals dev
   annals read annals-data/store --limit 10`,
 		Version:       version(debug.ReadBuildInfo()),
@@ -32,7 +34,7 @@ Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 unavailable, 6 
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newDev(), newNew(), newRead(), newAppend(), newState(), newWhy(), newWhatIf(), newBisect(), newErase(), newProjection(), newServe(), newVerify(), newDump(), newBench())
+	root.AddCommand(newDev(), newNew(), newRead(), newAppend(), newState(), newWhy(), newWhatIf(), newBisect(), newErase(), newProjection(), newServe(), newKey(), newVerify(), newDump(), newBench())
 	return root
 }
 

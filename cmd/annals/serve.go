@@ -18,6 +18,7 @@ import (
 
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/server"
+	"github.com/annalsdb/annals/server/auth"
 	"github.com/annalsdb/annals/store/disk"
 )
 
@@ -26,6 +27,10 @@ type serve struct {
 	data, listen string
 	stores       []string
 	insecure     bool
+	tlsCert      string
+	tlsKey       string
+	clientCA     string
+	keys         string
 	drain        time.Duration
 	out          io.Writer
 	logger       *slog.Logger
@@ -40,8 +45,9 @@ func newServe() *cobra.Command {
 "annals://HOST:PORT/NAME". Over HTTP the port answers /livez and /readyz. SIGTERM drains: appends under way are answered, streams are told to come
 again, and what was acknowledged is on disk, also after kill -9.
 
-There is no authentication yet, and no encryption: it listens on this machine only, unless --insecure is given, which lets everybody who
-reaches the port read and write everything.
+With --auth-keys, programs need an API key, see annals key; the file is made at the first start, with a key that may do everything, which is
+printed once. With --tls-cert and --tls-key connections are encrypted; the files may be replaced while it runs. Without both it listens on this
+machine only, unless --insecure is given, which lets everybody who reaches the port do what the missing one would have kept them from.
 
 Each flag can be given as a variable of the environment: ANNALS_LISTEN for --listen.`,
 		Example: `  annals serve --data ./store
@@ -59,6 +65,10 @@ Each flag can be given as a variable of the environment: ANNALS_LISTEN for --lis
 	flags.StringVar(&s.data, "data", "annals-data/store", "the `DIR` of the default store; it is made if there is none")
 	flags.StringArrayVar(&s.stores, "store", nil, "another store, a `NAME=DIR`; may be given again")
 	flags.StringVar(&s.listen, "listen", "127.0.0.1:2113", "where to listen, a `HOST:PORT`; port 0 is a free one")
+	flags.StringVar(&s.keys, "auth-keys", "", "the `FILE` of the API keys; it is made if there is none")
+	flags.StringVar(&s.tlsCert, "tls-cert", "", "the `FILE` of the certificate, in PEM")
+	flags.StringVar(&s.tlsKey, "tls-key", "", "the `FILE` of its key, in PEM")
+	flags.StringVar(&s.clientCA, "client-ca", "", "a `FILE` of authorities: clients need a certificate of one of them")
 	flags.BoolVar(&s.insecure, "insecure", false, "listen on an address that others reach, without authentication or encryption")
 	flags.DurationVar(&s.drain, "drain", 20*time.Second, "how long to wait for what is under way, a `DURATION`")
 	return cmd
@@ -66,8 +76,8 @@ Each flag can be given as a variable of the environment: ANNALS_LISTEN for --lis
 
 // fromEnvironment sets flags that were not given from variables such as ANNALS_LISTEN.
 func fromEnvironment(cmd *cobra.Command, lookup func(string) (string, bool)) error {
-	for _, name := range []string{"data", "store", "listen", "insecure", "drain"} {
-		variable := "ANNALS_" + strings.ToUpper(name)
+	for _, name := range []string{"data", "store", "listen", "auth-keys", "tls-cert", "tls-key", "client-ca", "insecure", "drain"} {
+		variable := "ANNALS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		value, there := lookup(variable)
 		if !there || cmd.Flags().Changed(name) {
 			continue
@@ -106,6 +116,14 @@ func (s *serve) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	config := server.Config{Drain: s.drain, Logger: s.logger}
+	bootstrap, err := s.secure(&config)
+	if err != nil {
+		return err
+	}
+	if config.Keys != nil {
+		defer func() { err = errors.Join(err, config.Keys.Close()) }()
+	}
 	stores := map[string]annals.Store{}
 	defer func() {
 		for _, store := range stores {
@@ -124,7 +142,8 @@ func (s *serve) run(ctx context.Context) (err error) {
 		}
 		stores[name] = store
 	}
-	srv, err := server.New(server.Config{Stores: stores, Drain: s.drain, Logger: s.logger})
+	config.Stores = stores
+	srv, err := server.New(config)
 	if err != nil {
 		return err
 	}
@@ -132,7 +151,7 @@ func (s *serve) run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot serve: %w", err)
 	}
-	if err := s.greet(l.Addr(), dirs); err != nil {
+	if err := s.greet(l.Addr(), dirs, bootstrap); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	notify(s.logger, "READY=1")
@@ -147,20 +166,51 @@ func (s *serve) checkListen(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
-	case splitting != nil || !s.insecure:
-		if splitting == nil && net.ParseIP(host) != nil || host == "" && splitting == nil {
-			return usageError{fmt.Errorf("--listen %s: others reach it, and there is no authentication: say --insecure if that is wanted", s.listen)}
-		}
-		return usageError{fmt.Errorf("--listen %q: want a host and a port, such as 127.0.0.1:2113", s.listen)}
+	case splitting != nil || host != "" && net.ParseIP(host) == nil:
+		return usageError{fmt.Errorf("--listen %q: want an address and a port, such as 127.0.0.1:2113", s.listen)}
+	case s.tlsCert != "" && s.keys != "":
+		return nil
+	case !s.insecure:
+		return usageError{fmt.Errorf("--listen %s: others reach it, and it wants --auth-keys, --tls-cert and --tls-key; say --insecure to do without", s.listen)}
 	}
-	s.logger.WarnContext(ctx, "everybody who reaches the port can read and write everything", slog.String("listen", s.listen))
+	s.logger.WarnContext(ctx, "insecure: others reach the port", slog.String("listen", s.listen), slog.Bool("keys", s.keys != ""), slog.Bool("encrypted", s.tlsCert != ""))
 	return nil
 }
 
+// secure says who may do what, and encrypts.
+func (s *serve) secure(c *server.Config) (bootstrap string, err error) {
+	switch {
+	case (s.tlsCert == "") != (s.tlsKey == ""):
+		return "", usageError{errors.New("--tls-cert and --tls-key go together")}
+	case s.clientCA != "" && s.tlsCert == "":
+		return "", usageError{errors.New("--client-ca needs --tls-cert and --tls-key")}
+	}
+	if s.tlsCert != "" {
+		if c.TLS, err = server.TLSFiles(s.tlsCert, s.tlsKey, s.clientCA); err != nil {
+			return "", usageError{err}
+		}
+	}
+	if s.keys != "" {
+		if c.Keys, bootstrap, err = auth.Open(s.keys); err != nil {
+			return "", usageError{err}
+		}
+	}
+	return bootstrap, nil
+}
+
 // greet says where the stores are.
-func (s *serve) greet(addr net.Addr, dirs map[string]string) error {
+func (s *serve) greet(addr net.Addr, dirs map[string]string, bootstrap string) error {
+	scheme, web := "annals://", "http://"
+	if s.tlsCert != "" {
+		scheme, web = "annalss://", "https://"
+	}
+	if bootstrap != "" {
+		if _, err := fmt.Fprintf(s.out, "%s has a first key, which may do everything, and is shown now only: %s\n", s.keys, bootstrap); err != nil {
+			return err
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(dirs)) {
-		url := "annals://" + addr.String()
+		url := scheme + addr.String()
 		if name != "" {
 			url += "/" + name
 		}
@@ -168,7 +218,7 @@ func (s *serve) greet(addr net.Addr, dirs map[string]string) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(s.out, "http://%s/readyz says whether it is ready.\n", addr)
+	_, err := fmt.Fprintf(s.out, "%s%s/readyz says whether it is ready.\n", web, addr)
 	return err
 }
 

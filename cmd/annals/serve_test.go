@@ -35,6 +35,9 @@ func startServe(t *testing.T, listen string, env []string, args ...string) (p *p
 			urls = append(urls, url)
 			continue
 		}
+		if strings.Contains(lines.Text(), " has a first key") {
+			continue
+		}
 		p.url, _, _ = strings.Cut(lines.Text(), "/readyz")
 		go func() { _, _ = io.Copy(io.Discard, out) }() // ends with the process
 		return p, urls
@@ -211,4 +214,52 @@ func (p *process) ask(method, path, atLeast string) (status int, position string
 		p.t.Fatal(err)
 	}
 	return a.StatusCode, a.Header.Get("Annals-Position"), b
+}
+
+func TestAServerWithKeysWantsOne(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "keys.json")
+	p, urls := startServe(t, "127.0.0.1:0", nil, "--data", filepath.Join(dir, "store"), "--auth-keys", file)
+	command(t, "", "read", urls[0]).is(exitDenied, "unauthenticated", tokenVariable)
+	a, err := http.Get(p.url + "/readyz")
+	if err != nil || a.StatusCode != http.StatusNoContent {
+		t.Errorf("it is not ready: %v, %v", a, err)
+	}
+	a.Body.Close()
+	added := command(t, "", "key", "add", file, "clerk", "--may", "read,append", "--prefix", "order-").is(exitOK).objects()[0]
+	secret, _ := added["secret"].(string)
+	id, _ := added["id"].(string)
+	t.Setenv(tokenVariable, secret)
+	for end := time.Now().Add(10 * time.Second); ; { // it is noticed within a second
+		if r := command(t, "", "append", urls[0], "order-1", "Placed", "{}"); r.code == exitOK {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the key is never known")
+		}
+	}
+	command(t, "", "append", urls[0], "cart-1", "Filled", "{}").is(exitDenied, "forbidden")
+	command(t, "", "read", urls[0], "--category", "order").is(exitOK).prints("Placed")
+	command(t, "", "read", urls[0]).is(exitDenied, "forbidden")
+	command(t, "", "key", "ls", file, "-o", "table").is(exitOK).prints("bootstrap", "clerk", "order-…", "good")
+	if r := command(t, "", "key", "ls", file).is(exitOK); strings.Contains(r.out, secret) || strings.Contains(r.out, `"hash":"a`) {
+		t.Errorf("the list tells %s", r.out)
+	}
+	command(t, "", "key", "revoke", file, id).is(exitOK)
+	command(t, "", "key", "revoke", file, "nobody").is(exitNotFound, "nobody")
+	for end := time.Now().Add(5 * time.Second); command(t, "", "read", urls[0], "--category", "order").code != exitDenied; {
+		if time.Now().After(end) {
+			t.Fatal("the key is good still")
+		}
+	}
+	command(t, "", "key", "ls", file, "-o", "table").is(exitOK).prints("revoked")
+	p.signal(syscall.SIGTERM, exitOK)
+	command(t, "", "key", "add", file, "x", "--may", "fly").is(exitUsage, "read, append and admin")
+	command(t, "", "key", "add", file, "x", "--store", "a", "--all-stores").is(exitUsage, "one of")
+	command(t, "", "key", "add", filepath.Join(dir, "none"), "x").is(exitUsage, "no such file")
+	command(t, "", "serve", "--tls-cert", "x", "--data", filepath.Join(dir, "s")).is(exitUsage, "go together")
+	command(t, "", "serve", "--tls-cert", "x", "--tls-key", "y", "--data", filepath.Join(dir, "s")).is(exitUsage, "certificate")
+	command(t, "", "serve", "--client-ca", "x", "--data", filepath.Join(dir, "s")).is(exitUsage, "--client-ca needs")
+	command(t, "", "serve", "--auth-keys", dir, "--data", filepath.Join(dir, "s")).is(exitUsage, "file of keys")
+	command(t, "", "serve", "--listen", "0.0.0.0:0", "--auth-keys", file, "--data", filepath.Join(dir, "s")).is(exitUsage, "--tls-cert")
 }

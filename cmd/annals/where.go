@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 
 	"github.com/annalsdb/annals"
@@ -15,9 +16,21 @@ func isServer(where string) bool {
 	return strings.HasPrefix(where, "annals://") || strings.HasPrefix(where, "annalss://")
 }
 
+// tokenVariable is where the API key is: on a command line others would see it.
+const tokenVariable = "ANNALS_TOKEN"
+
+// remoteOptions are how servers are asked.
+func remoteOptions() []remote.Option {
+	opts := []remote.Option{remote.Patience(patience)}
+	if token := os.Getenv(tokenVariable); token != "" {
+		opts = append(opts, remote.Token(token))
+	}
+	return opts
+}
+
 // withServer opens a store on a server.
 func withServer(ctx context.Context, url string, use func(annals.Store) error) (err error) {
-	s, err := remote.Open(ctx, url, remote.Patience(patience))
+	s, err := remote.Open(ctx, url, remoteOptions()...)
 	if err != nil {
 		if errors.Is(err, remote.ErrURL) {
 			err = usageError{err}

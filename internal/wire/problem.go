@@ -15,6 +15,14 @@ import (
 // ErrNoStore says that the server has no store of this name, or that the caller may not know of it.
 var ErrNoStore = errors.New("annals: no such store")
 
+// Errors about who asks.
+var (
+	// ErrUnauthenticated says that the server wants to know who asks, and has not been told, or not by a key that is good.
+	ErrUnauthenticated = errors.New("annals: unauthenticated")
+	// ErrForbidden says that the caller may not do that.
+	ErrForbidden = errors.New("annals: forbidden")
+)
+
 // sentinel is an error without facts, or with facts of a type of its own: how it is called on the wire, and by which code.
 type sentinel struct {
 	name string
@@ -42,6 +50,8 @@ var sentinels = []sentinel{
 	{"unsupported", annals.ErrUnsupported, codes.Unimplemented},
 	{"closed", annals.ErrClosed, codes.FailedPrecondition},
 	{"no-store", ErrNoStore, codes.NotFound},
+	{"unauthenticated", ErrUnauthenticated, codes.Unauthenticated},
+	{"forbidden", ErrForbidden, codes.PermissionDenied},
 	{"cancelled", context.Canceled, codes.Canceled},
 	{"deadline-exceeded", context.DeadlineExceeded, codes.DeadlineExceeded},
 }

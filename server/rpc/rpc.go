@@ -20,6 +20,7 @@ import (
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/internal/wire"
 	annalsv1 "github.com/annalsdb/annals/proto/annals/v1"
+	"github.com/annalsdb/annals/server/auth"
 )
 
 const (
@@ -37,6 +38,9 @@ type Service struct {
 	// Stores gives the store of a name; "" is the default one. An error that matches [ErrNoStore] says that there is none. Required. It is
 	// called for each request, concurrently.
 	Stores func(name string) (annals.Store, error)
+	// Authorize says whether the caller, whom the context tells of, may do that, and when it may no more: then what it has open ends. Nil lets
+	// everybody do everything.
+	Authorize func(ctx context.Context, a auth.Access) (ended <-chan struct{}, err error)
 	// Stopping ends streams when it is closed: their clients are told to come again. Nil never does.
 	Stopping <-chan struct{}
 	// Logger is told of handlers that panicked. Nil is silence.
@@ -69,13 +73,34 @@ type service struct {
 	calls calls
 }
 
-// store is the one of a name, with leave to use system names if it is asked for.
-func (s *service) store(name string, system bool) (annals.Store, error) {
-	store, err := s.Stores(name)
-	if err == nil && system {
-		store, err = annals.System(store)
+// store is the one of a name, if the caller may do that with it. It says the same of one that is not there, and of one of which the caller may
+// not know.
+func (s *service) store(ctx context.Context, a auth.Access) (store annals.Store, ended <-chan struct{}, err error) {
+	if s.Authorize != nil {
+		ended, err = s.Authorize(ctx, a)
+		switch {
+		case errors.Is(err, auth.ErrUnauthenticated):
+			return nil, nil, wire.ErrUnauthenticated
+		case errors.Is(err, auth.ErrUnknownStore):
+			return nil, nil, unknown(a.Store)
+		case errors.Is(err, auth.ErrForbidden):
+			return nil, nil, wire.ErrForbidden
+		case err != nil:
+			return nil, nil, err
+		}
 	}
-	return store, err
+	store, err = s.Stores(a.Store)
+	if errors.Is(err, ErrNoStore) {
+		err = unknown(a.Store)
+	}
+	return store, ended, err
+}
+
+func unknown(store string) error { return fmt.Errorf("%q: %w", store, ErrNoStore) }
+
+// whole is access to a store as such.
+func whole(store string) auth.Access {
+	return auth.Access{Store: store, Operation: auth.Read, Whole: true}
 }
 
 // guard calls f; a panic is an internal error, and the server goes on.
@@ -99,11 +124,14 @@ func (s *service) Append(ctx context.Context, m *annalsv1.AppendRequest) (answer
 }
 
 func (s *service) append(ctx context.Context, m *annalsv1.AppendRequest) (*annalsv1.AppendResponse, error) {
-	store, err := s.store(m.GetStore(), m.GetSystem())
+	events, conds, err := wire.ToAppend(m)
 	if err != nil {
 		return nil, err
 	}
-	events, conds, err := wire.ToAppend(m)
+	store, _, err := s.store(ctx, appending(m.GetStore(), events, conds, m.GetSystem()))
+	if err == nil && m.GetSystem() {
+		store, err = annals.System(store)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -119,10 +147,31 @@ func (s *service) append(ctx context.Context, m *annalsv1.AppendRequest) (*annal
 	})
 }
 
+// appending is access to append. What conditions look at is read: their answers tell of it.
+func appending(store string, events []annals.Event, conds []annals.Condition, system bool) auth.Access {
+	a := auth.Access{Store: store, Operation: auth.Append}
+	if system {
+		a.Operation = auth.Admin
+	}
+	for i := range events {
+		a.Streams = append(a.Streams, events[i].Stream)
+	}
+	for _, c := range conds {
+		switch c.Kind() {
+		case annals.KindNoneSince:
+			a.Queries = append(a.Queries, c.Query())
+		case annals.KindTracking:
+		default:
+			a.Streams = append(a.Streams, c.Stream())
+		}
+	}
+	return a
+}
+
 // Head implements the service.
 func (s *service) Head(ctx context.Context, m *annalsv1.HeadRequest) (answer *annalsv1.HeadResponse, err error) {
 	err = s.guard(ctx, "Head", func() error {
-		store, err := s.store(m.GetStore(), false)
+		store, _, err := s.store(ctx, whole(m.GetStore()))
 		if err != nil {
 			return err
 		}
@@ -136,7 +185,7 @@ func (s *service) Head(ctx context.Context, m *annalsv1.HeadRequest) (answer *an
 // Describe implements the service.
 func (s *service) Describe(ctx context.Context, m *annalsv1.DescribeRequest) (answer *annalsv1.DescribeResponse, err error) {
 	err = s.guard(ctx, "Describe", func() error {
-		store, err := s.store(m.GetStore(), false)
+		store, _, err := s.store(ctx, whole(m.GetStore()))
 		if err != nil {
 			return err
 		}
@@ -155,7 +204,7 @@ func (s *service) Describe(ctx context.Context, m *annalsv1.DescribeRequest) (an
 // Retention implements the service.
 func (s *service) Retention(ctx context.Context, m *annalsv1.RetentionRequest) (answer *annalsv1.RetentionResponse, err error) {
 	err = s.guard(ctx, "Retention", func() error {
-		store, err := s.store(m.GetStore(), false)
+		store, _, err := s.store(ctx, auth.Access{Store: m.GetStore(), Operation: auth.Read, Streams: []string{m.GetStream()}})
 		if err != nil {
 			return err
 		}
@@ -169,7 +218,7 @@ func (s *service) Retention(ctx context.Context, m *annalsv1.RetentionRequest) (
 // Tracked implements the service.
 func (s *service) Tracked(ctx context.Context, m *annalsv1.TrackedRequest) (answer *annalsv1.TrackedResponse, err error) {
 	err = s.guard(ctx, "Tracked", func() error {
-		store, err := s.store(m.GetStore(), false)
+		store, _, err := s.store(ctx, whole(m.GetStore()))
 		if err != nil {
 			return err
 		}
@@ -180,14 +229,16 @@ func (s *service) Tracked(ctx context.Context, m *annalsv1.TrackedRequest) (answ
 	return answer, err
 }
 
-// untilStopping is ctx until the server stops. named gives an error its reason, if it is that.
-func (s *service) untilStopping(ctx context.Context) (both context.Context, cancel context.CancelFunc, named func(err error) error) {
+// until is ctx until the server stops, or the caller's right has ended. named gives an error its reason, if it is one of those.
+func (s *service) until(ctx context.Context, ended <-chan struct{}) (both context.Context, cancel context.CancelFunc, named func(err error) error) {
 	both, stop := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
 		select {
 		case <-s.Stopping:
 			stop(errStopping)
+		case <-ended:
+			stop(wire.ErrUnauthenticated)
 		case <-done:
 		}
 	}()
@@ -196,8 +247,8 @@ func (s *service) untilStopping(ctx context.Context) (both context.Context, canc
 		stop(nil)
 	}
 	return both, cancel, func(err error) error {
-		if err != nil && errors.Is(context.Cause(both), errStopping) {
-			return errStopping
+		if cause := context.Cause(both); err != nil && (errors.Is(cause, errStopping) || errors.Is(cause, wire.ErrUnauthenticated)) {
+			return cause
 		}
 		return err
 	}
@@ -206,21 +257,26 @@ func (s *service) untilStopping(ctx context.Context) (both context.Context, canc
 // Read implements the service.
 func (s *service) Read(m *annalsv1.ReadRequest, to grpc.ServerStreamingServer[annalsv1.ReadResponse]) error {
 	return s.guard(to.Context(), "Read", func() error {
-		ctx, cancel, named := s.untilStopping(to.Context())
+		q, opts, err := wire.ToRead(m)
+		if err != nil {
+			return err
+		}
+		store, ended, err := s.store(to.Context(), reading(m.GetStore(), q))
+		if err != nil {
+			return err
+		}
+		ctx, cancel, named := s.until(to.Context(), ended)
 		defer cancel()
-		return named(s.read(ctx, m, to))
+		return named(read(ctx, store, q, opts, to))
 	})
 }
 
-func (s *service) read(ctx context.Context, m *annalsv1.ReadRequest, to grpc.ServerStreamingServer[annalsv1.ReadResponse]) error {
-	store, err := s.store(m.GetStore(), false)
-	if err != nil {
-		return err
-	}
-	q, opts, err := wire.ToRead(m)
-	if err != nil {
-		return err
-	}
+// reading is access to read.
+func reading(store string, q annals.Query) auth.Access {
+	return auth.Access{Store: store, Operation: auth.Read, Queries: []annals.Query{q}}
+}
+
+func read(ctx context.Context, store annals.Store, q annals.Query, opts []annals.ReadOption, to grpc.ServerStreamingServer[annalsv1.ReadResponse]) error {
 	var head annals.Position
 	out := &annalsv1.ReadResponse{}
 	first, bytes := true, 0
@@ -257,21 +313,21 @@ func (s *service) read(ctx context.Context, m *annalsv1.ReadRequest, to grpc.Ser
 // Subscribe implements the service.
 func (s *service) Subscribe(m *annalsv1.SubscribeRequest, to grpc.ServerStreamingServer[annalsv1.SubscribeResponse]) error {
 	return s.guard(to.Context(), "Subscribe", func() error {
-		ctx, cancel, named := s.untilStopping(to.Context())
+		q, err := wire.ToQuery(m.GetQuery())
+		if err != nil {
+			return err
+		}
+		store, ended, err := s.store(to.Context(), reading(m.GetStore(), q))
+		if err != nil {
+			return err
+		}
+		ctx, cancel, named := s.until(to.Context(), ended)
 		defer cancel()
-		return named(s.subscribe(ctx, m, to))
+		return named(subscribe(ctx, store, q, m, to))
 	})
 }
 
-func (s *service) subscribe(ctx context.Context, m *annalsv1.SubscribeRequest, to grpc.ServerStreamingServer[annalsv1.SubscribeResponse]) error {
-	store, err := s.store(m.GetStore(), false)
-	if err != nil {
-		return err
-	}
-	q, err := wire.ToQuery(m.GetQuery())
-	if err != nil {
-		return err
-	}
+func subscribe(ctx context.Context, store annals.Store, q annals.Query, m *annalsv1.SubscribeRequest, to grpc.ServerStreamingServer[annalsv1.SubscribeResponse]) error {
 	every := m.GetProgressEvery()
 	if every > 1<<31-1 {
 		return &annals.InvalidError{What: "progress_every", Problem: fmt.Sprintf("%d is too large", every)}

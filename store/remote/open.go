@@ -41,6 +41,10 @@ var (
 	ErrUnavailable = errors.New("remote: the server does not answer")
 	// ErrNoStore: the server has no store of this name, or does not let the caller know of it.
 	ErrNoStore = wire.ErrNoStore
+	// ErrUnauthenticated: the server wants an API key that is good, see [Token].
+	ErrUnauthenticated = wire.ErrUnauthenticated
+	// ErrForbidden: the key may not do that.
+	ErrForbidden = wire.ErrForbidden
 	// ErrURL: the URL is wrong.
 	ErrURL = errors.New("remote: wrong URL")
 )
