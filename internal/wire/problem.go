@@ -15,10 +15,13 @@ import (
 // ErrNoStore says that the server has no store of this name, or that the caller may not know of it.
 var ErrNoStore = errors.New("annals: no such store")
 
-// Errors about who asks.
+// Errors of servers.
 var (
 	// ErrUnauthenticated says that the server wants to know who asks, and has not been told, or not by a key that is good.
 	ErrUnauthenticated = errors.New("annals: unauthenticated")
+	// ErrInterrupted says that a read was cut off, and cannot go on, since streams were truncated or deleted meanwhile. To read again from the
+	// beginning is all right.
+	ErrInterrupted = errors.New("annals: the read was cut off, and what it was reading has been truncated or deleted meanwhile")
 	// ErrForbidden says that the caller may not do that.
 	ErrForbidden = errors.New("annals: forbidden")
 )
@@ -52,6 +55,7 @@ var sentinels = []sentinel{
 	{"no-store", ErrNoStore, codes.NotFound},
 	{"unauthenticated", ErrUnauthenticated, codes.Unauthenticated},
 	{"forbidden", ErrForbidden, codes.PermissionDenied},
+	{"interrupted", ErrInterrupted, codes.Aborted},
 	{"cancelled", context.Canceled, codes.Canceled},
 	{"deadline-exceeded", context.DeadlineExceeded, codes.DeadlineExceeded},
 }

@@ -188,7 +188,7 @@ func TestErrorsArriveWithTheirFacts(t *testing.T) {
 		&annals.LimitError{What: "append", Unit: "events", Limit: 3, Actual: 4},
 		&annals.InvalidError{What: "event 2", Problem: "is wrong"},
 		invalid,
-		annals.ErrReadOnly, annals.ErrFull, annals.ErrOverloaded, annals.ErrUnprotected, annals.ErrUnsupported, annals.ErrClosed, wire.ErrNoStore, wire.ErrUnauthenticated, wire.ErrForbidden,
+		annals.ErrReadOnly, annals.ErrFull, annals.ErrOverloaded, annals.ErrUnprotected, annals.ErrUnsupported, annals.ErrClosed, wire.ErrNoStore, wire.ErrUnauthenticated, wire.ErrForbidden, wire.ErrInterrupted,
 		context.Canceled, context.DeadlineExceeded,
 		fmt.Errorf("disk: open: %w", annals.ErrReadOnly),
 		fmt.Errorf("while appending: %w", &annals.AheadError{Position: 9, Head: 3}),

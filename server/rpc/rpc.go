@@ -267,7 +267,11 @@ func (s *service) Read(m *annalsv1.ReadRequest, to grpc.ServerStreamingServer[an
 		}
 		ctx, cancel, named := s.until(to.Context(), ended)
 		defer cancel()
-		return named(read(ctx, store, q, opts, to))
+		unchanged := func() error { return nil }
+		if m.Pinned != nil {
+			unchanged = func() error { return unretained(ctx, store, annals.Position(m.GetPinned())) }
+		}
+		return named(read(ctx, store, q, opts, unchanged, to))
 	})
 }
 
@@ -276,12 +280,28 @@ func reading(store string, q annals.Query) auth.Access {
 	return auth.Access{Store: store, Operation: auth.Read, Queries: []annals.Query{q}}
 }
 
-func read(ctx context.Context, store annals.Store, q annals.Query, opts []annals.ReadOption, to grpc.ServerStreamingServer[annalsv1.ReadResponse]) error {
+// unretained wants nothing to have been said of the retention of streams since a position.
+func unretained(ctx context.Context, store annals.Store, since annals.Position) error {
+	changes := annals.Types(annals.TypeRetention, annals.TypeDeleted, annals.TypeTombstoned).WithSystem()
+	for _, err := range store.Read(ctx, changes, annals.After(since), annals.Limit(1)) {
+		if err != nil {
+			return err
+		}
+		return wire.ErrInterrupted
+	}
+	return nil
+}
+
+// read sends what is read. Unchanged is asked once it is pinned.
+func read(ctx context.Context, store annals.Store, q annals.Query, opts []annals.ReadOption, unchanged func() error, to grpc.ServerStreamingServer[annalsv1.ReadResponse]) error {
 	var head annals.Position
 	out := &annalsv1.ReadResponse{}
 	first, bytes := true, 0
 	flush := func() error {
 		if first {
+			if err := unchanged(); err != nil {
+				return err
+			}
 			out.Head, first = new(uint64(head)), false
 		}
 		err := to.Send(out)

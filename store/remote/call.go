@@ -56,6 +56,9 @@ func (c *connection) final(ctx context.Context, err error) (final bool, means er
 	if c.life.Err() != nil {
 		return true, annals.ErrClosed
 	}
+	if status.Code(err) == codes.DeadlineExceeded { // ours, of which the server may know a moment before
+		awaitEnd(ctx)
+	}
 	if ctx.Err() != nil {
 		return true, ended(ctx)
 	}
@@ -63,6 +66,16 @@ func (c *connection) final(ctx context.Context, err error) (final bool, means er
 		return true, of
 	}
 	return !ofConnection(err), err
+}
+
+// awaitEnd waits for the end of a context that is about to come.
+func awaitEnd(ctx context.Context) {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // ofConnection reports whether a call has failed since its connection has: another one may do.

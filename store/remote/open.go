@@ -45,6 +45,8 @@ var (
 	ErrUnauthenticated = wire.ErrUnauthenticated
 	// ErrForbidden: the key may not do that.
 	ErrForbidden = wire.ErrForbidden
+	// ErrInterrupted: a read was cut off, and could not go on as it was, since streams were truncated or deleted meanwhile. Read again.
+	ErrInterrupted = wire.ErrInterrupted
 	// ErrURL: the URL is wrong.
 	ErrURL = errors.New("remote: wrong URL")
 )

@@ -38,6 +38,7 @@ type reading struct {
 	yield func(annals.Recorded, error) bool
 
 	pinned bool // the head is known
+	head   annals.Position
 	done   bool // what was wanted is there: the limit is reached
 }
 
@@ -71,7 +72,11 @@ func (r *reading) run(ctx context.Context) error {
 func (r *reading) once(ctx context.Context) (progressed bool, err error) {
 	here, cancel := r.store.within(ctx)
 	defer cancel()
-	stream, err := r.store.client.Read(here, wire.FromRead(r.store.name, r.q, r.o))
+	request := wire.FromRead(r.store.name, r.q, r.o)
+	if r.pinned {
+		request.Pinned = new(uint64(r.head))
+	}
+	stream, err := r.store.client.Read(here, request)
 	if err != nil {
 		return false, err
 	}
@@ -95,6 +100,7 @@ func (r *reading) take(ctx context.Context, m *annalsv1.ReadResponse) error {
 	if m.Head != nil && !r.pinned {
 		r.pinned = true
 		head := annals.Position(m.GetHead())
+		r.head = head
 		if r.o.HeadInto != nil {
 			*r.o.HeadInto = head
 		}

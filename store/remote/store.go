@@ -16,7 +16,8 @@ import (
 //
 // It has every optional power, and what the store on the server lacks is [annals.ErrUnsupported]. An append whose answer was lost is sent
 // again, and has the answer that was lost; if the server was started anew meanwhile, and all ids are the caller's, its receipt says
-// Duplicate.
+// Duplicate. A read that was cut off goes on as it was, or fails with [ErrInterrupted]; events that have become too old for their stream's
+// MaxAge meanwhile are not in what is left of it.
 type Store struct {
 	*connection
 

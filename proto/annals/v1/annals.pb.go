@@ -759,17 +759,20 @@ func (x *NumberedAnswer) GetProblem() *Problem {
 }
 
 type ReadRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
-	Query         *Query                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
-	After         uint64                 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
-	AsOf          *uint64                `protobuf:"varint,4,opt,name=as_of,json=asOf,proto3,oneof" json:"as_of,omitempty"`
-	AsOfTime      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
-	AsOfRevision  *uint64                `protobuf:"varint,6,opt,name=as_of_revision,json=asOfRevision,proto3,oneof" json:"as_of_revision,omitempty"`
-	FromRevision  *uint64                `protobuf:"varint,7,opt,name=from_revision,json=fromRevision,proto3,oneof" json:"from_revision,omitempty"`
-	AtLeast       uint64                 `protobuf:"varint,8,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
-	Limit         uint64                 `protobuf:"varint,9,opt,name=limit,proto3" json:"limit,omitempty"` // 0: none
-	Backwards     bool                   `protobuf:"varint,10,opt,name=backwards,proto3" json:"backwards,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Store        string                 `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	Query        *Query                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
+	After        uint64                 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	AsOf         *uint64                `protobuf:"varint,4,opt,name=as_of,json=asOf,proto3,oneof" json:"as_of,omitempty"`
+	AsOfTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
+	AsOfRevision *uint64                `protobuf:"varint,6,opt,name=as_of_revision,json=asOfRevision,proto3,oneof" json:"as_of_revision,omitempty"`
+	FromRevision *uint64                `protobuf:"varint,7,opt,name=from_revision,json=fromRevision,proto3,oneof" json:"from_revision,omitempty"`
+	AtLeast      uint64                 `protobuf:"varint,8,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
+	Limit        uint64                 `protobuf:"varint,9,opt,name=limit,proto3" json:"limit,omitempty"` // 0: none
+	Backwards    bool                   `protobuf:"varint,10,opt,name=backwards,proto3" json:"backwards,omitempty"`
+	// Of a read that goes on where a connection was cut: where it was pinned. It fails if streams were truncated or deleted since, which it would
+	// see and the read that was cut would not have.
+	Pinned        *uint64 `protobuf:"varint,11,opt,name=pinned,proto3,oneof" json:"pinned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -872,6 +875,13 @@ func (x *ReadRequest) GetBackwards() bool {
 		return x.Backwards
 	}
 	return false
+}
+
+func (x *ReadRequest) GetPinned() uint64 {
+	if x != nil && x.Pinned != nil {
+		return *x.Pinned
+	}
+	return 0
 }
 
 type ReadResponse struct {
@@ -2529,7 +2539,7 @@ const file_proto_annals_v1_annals_proto_rawDesc = "" +
 	"\x0eNumberedAnswer\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x125\n" +
 	"\bresponse\x18\x02 \x01(\v2\x19.annals.v1.AppendResponseR\bresponse\x12,\n" +
-	"\aproblem\x18\x03 \x01(\v2\x12.annals.v1.ProblemR\aproblem\"\x88\x03\n" +
+	"\aproblem\x18\x03 \x01(\v2\x12.annals.v1.ProblemR\aproblem\"\xb0\x03\n" +
 	"\vReadRequest\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12&\n" +
 	"\x05query\x18\x02 \x01(\v2\x10.annals.v1.QueryR\x05query\x12\x14\n" +
@@ -2542,10 +2552,12 @@ const file_proto_annals_v1_annals_proto_rawDesc = "" +
 	"\bat_least\x18\b \x01(\x04R\aatLeast\x12\x14\n" +
 	"\x05limit\x18\t \x01(\x04R\x05limit\x12\x1c\n" +
 	"\tbackwards\x18\n" +
-	" \x01(\bR\tbackwardsB\b\n" +
+	" \x01(\bR\tbackwards\x12\x1b\n" +
+	"\x06pinned\x18\v \x01(\x04H\x03R\x06pinned\x88\x01\x01B\b\n" +
 	"\x06_as_ofB\x11\n" +
 	"\x0f_as_of_revisionB\x10\n" +
-	"\x0e_from_revision\"]\n" +
+	"\x0e_from_revisionB\t\n" +
+	"\a_pinned\"]\n" +
 	"\fReadResponse\x12\x17\n" +
 	"\x04head\x18\x01 \x01(\x04H\x00R\x04head\x88\x01\x01\x12+\n" +
 	"\x06events\x18\x02 \x03(\v2\x13.annals.v1.RecordedR\x06eventsB\a\n" +
