@@ -131,7 +131,9 @@ func (j *job[E]) follow(ctx context.Context) error {
 		}
 		end := u.Position >= j.until
 		if end || !u.More || len(j.batch) >= j.runner.BatchEvents || j.bytes >= j.runner.BatchBytes {
-			if err := j.flush(ctx, end); err != nil {
+			// What is announced here alone is not seen by other processes, whose reads may wait for it.
+			shared := j.runner.Lease > 0 && !u.More
+			if err := j.flush(ctx, end || shared); err != nil {
 				return err
 			}
 		} else if len(j.batch) == 0 {

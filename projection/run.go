@@ -38,7 +38,8 @@ type Runner[E any] struct {
 	// Lease, if it is positive, lets several processes run the same projections on the same views: one of them runs a projection, the
 	// others stand by, and one of those goes on if it has said nothing for that long; a process that ends in order gives
 	// the lease back at once. Ten seconds is a good one. Nothing is applied twice if a process that was taken for dead wakes up: its batches
-	// are refused. All runners of the projection have to be given one.
+	// are refused. All runners of the projection have to be given one. With it the checkpoint is stored also when it moves over
+	// events that do not match, so that the other processes' reads see it.
 	Lease time.Duration
 
 	holder  string // of the leases

@@ -89,7 +89,7 @@ func TestServeRefusesWhatMakesNoSense(t *testing.T) {
 	}{
 		{[]string{"--listen", "0.0.0.0:0"}, "--insecure"},
 		{[]string{"--listen", ":0"}, "--insecure"},
-		{[]string{"--listen", "nonsense"}, "want a host and a port"},
+		{[]string{"--listen", "nonsense"}, "want an address and a port"},
 		{[]string{"--store", "x"}, "want a name and a directory"},
 		{[]string{"--store", "a/b=" + dir}, "want a name and a directory"},
 		{[]string{"--store", "a=" + dir, "--store", "a=" + dir}, "twice"},

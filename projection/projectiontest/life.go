@@ -289,6 +289,7 @@ func RunShared(t *testing.T, store func(t *testing.T) annals.Store, open func(t 
 		test func(t *testing.T, one, two *rig)
 	}{
 		{"one process runs a projection and the other stands by", standsBy},
+		{"a process sees how far another is over events that do not match", seesProgress},
 		{"a process that is paused longer than its lease is taken over and cannot write", takenOver},
 		{"a process is paused by another", pausedByAnother},
 		{"a version is switched for all processes at once", switchedForAll},
@@ -337,6 +338,15 @@ func standsBy(t *testing.T, one, two *rig) {
 	row, err := projection.Of(one.views, products).Get(t.Context(), "tea")
 	must(t, err)
 	wantEqual(t, "sold", row.Sold, 32)
+}
+
+func seesProgress(t *testing.T, one, two *rig) {
+	t.Helper()
+	one.runLeased(t, time.Minute, customers)
+	patient := projection.WithPatience(t.Context(), 20*time.Second)
+	must(t, projection.Of(one.views, customers).Wait(patient, one.append(t, named{"ann", "Ann"})))
+	last := one.append(t, paid{"1"}, paid{"2"})
+	must(t, projection.Of(two.views, customers).Wait(patient, last))
 }
 
 func takenOver(t *testing.T, one, two *rig) {
