@@ -4,7 +4,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/.tools
 LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: help deps proto check test fmt lint vet race exact faults long bench bench-toolkit bench-projections compare bench-check
+.PHONY: help deps proto check test fmt lint vet race exact faults long bench bench-toolkit bench-projections bench-served compare bench-check
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
@@ -70,6 +70,9 @@ bench-toolkit: ## what decisions, loads, snapshots and codecs cost, beside bare 
 
 bench-projections: ## how fast read models follow, beside loops by hand on the same databases: five minutes
 	cd bench && ./postgres.sh go test -run='^$$' -bench=. -benchtime=1x -count=3 ./projections
+
+bench-served: ## a store on a server beside the bare transport: two minutes
+	cd bench && go test -run='^$$' -bench=. -benchtime=2s -count=3 ./served
 
 bench-check: ## build, vet and smoke-test the comparison, which is a module of its own
 	cd bench && go vet ./... && go test ./...

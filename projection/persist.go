@@ -39,8 +39,15 @@ func (j *job[E]) persist(ctx context.Context, f func() error) error {
 	}
 }
 
-// temporary reports whether it is the views that failed, and may do better in a while. What a definition's functions fail
-// with is their own, whatever it wraps.
+// temporary reports whether it is the views that failed, or the store, and may do better in a while: a store on a server that does not answer
+// says so by a method. What a definition's functions fail with is their own, whatever it wraps.
 func temporary(err error) bool {
-	return (errors.Is(err, ErrTemporary) || errors.Is(err, annals.ErrFull)) && !errors.Is(err, ErrApply)
+	if errors.Is(err, ErrApply) {
+		return false
+	}
+	says, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](err)
+	return errors.Is(err, ErrTemporary) || errors.Is(err, annals.ErrFull) || ok && says.Temporary()
 }

@@ -209,7 +209,7 @@ func (w waiter) wait(ctx context.Context, wanted annals.Position) error {
 			return w.lagging(max(now.in(table), stored), wanted, now.err)
 		}
 		elsewhere := time.Duration(math.MaxInt64)
-		if !now.running { // another process may keep the rows, and nothing wakes us
+		if !now.running || now.state != StateRunning && now.state != StateBuilding { // another process may keep the rows, and nothing wakes us
 			elsewhere = elsewherePoll
 		}
 		select {

@@ -347,6 +347,17 @@ func seesProgress(t *testing.T, one, two *rig) {
 	must(t, projection.Of(one.views, customers).Wait(patient, one.append(t, named{"ann", "Ann"})))
 	last := one.append(t, paid{"1"}, paid{"2"})
 	must(t, projection.Of(two.views, customers).Wait(patient, last))
+
+	two.runLeased(t, time.Minute, customers) // which stands by
+	eventually(t, "the other one stands by", func() bool { return projection.Of(two.views, customers).Status().Running })
+	began := time.Now()
+	for range 20 {
+		last = one.append(t, paid{"1"}, named{"ann", "Ann"})
+		must(t, projection.Of(two.views, customers).Wait(patient, last))
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("reads of the one that stands by took %v", took)
+	}
 }
 
 func takenOver(t *testing.T, one, two *rig) {

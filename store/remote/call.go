@@ -105,10 +105,24 @@ func (c *connection) retries() *retries {
 // reset begins anew, since there was an answer.
 func (r *retries) reset() { r.next, r.began = pauseFirst, time.Now() }
 
+// unavailableError is [ErrUnavailable], with what the last try said.
+type unavailableError struct{ last error }
+
+func (e *unavailableError) Error() string {
+	return ErrUnavailable.Error() + ": " + e.last.Error()
+}
+
+func (e *unavailableError) Unwrap() error { return e.last }
+
+func (e *unavailableError) Is(target error) bool { return target == ErrUnavailable }
+
+// Temporary says that it may be there later. Projections wait for it.
+func (e *unavailableError) Temporary() bool { return true }
+
 // pause waits before the next try; it fails if there is to be none.
 func (r *retries) pause(ctx context.Context, failed error) error {
 	if r.limit > 0 && time.Since(r.began)+r.next > r.limit {
-		return fmt.Errorf("%w: %w", ErrUnavailable, failed)
+		return &unavailableError{failed}
 	}
 	timer := time.NewTimer(r.next)
 	defer timer.Stop()

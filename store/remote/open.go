@@ -31,6 +31,9 @@ const (
 	// messageMax bounds what a server may send at once.
 	messageMax = 256 << 20
 
+	// Windows of flow control: what a server may have sent that nobody has read yet. gRPC's own are too small for a long read.
+	streamWindow, connectionWindow = 1 << 20, 8 << 20
+
 	pauseFirst   = 10 * time.Millisecond
 	pauseLongest = time.Second
 )
@@ -174,7 +177,7 @@ func (o *options) dialOptions() []grpc.DialOption {
 			MinConnectTimeout: 5 * time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}),
-		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableServiceConfig(), grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connectionWindow),
 	}
 	if o.token != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer(o.token)))

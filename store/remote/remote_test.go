@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/annalsdb/annals"
+	"github.com/annalsdb/annals/projection"
 	"github.com/annalsdb/annals/server/rpc"
 	"github.com/annalsdb/annals/store/disk"
 	"github.com/annalsdb/annals/store/memory"
@@ -344,6 +345,59 @@ func TestAServerThatDoesNotAnswerIsNotWaitedForForEver(t *testing.T) {
 			t.Fatalf("once it is there again: %v", err)
 		}
 	}
+}
+
+// A projection outlives a server that is away for longer than anybody's patience.
+func TestAProjectionWaitsForItsServer(t *testing.T) {
+	t.Parallel()
+	p := newProxy(t, serve(t, memory.New()), 0, 0)
+	log := annals.NewLog(open(t, p.addr(), remote.Patience(50*time.Millisecond)), annals.NewSchema([]any{noted{}}))
+	views := projection.NewMemory()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- projection.Run(ctx, log, views, notes) }()
+	at, err := log.Append(ctx, []any{noted{"a"}})
+	if err == nil {
+		err = projection.Of(views, notes).Wait(projection.WithPatience(ctx, 20*time.Second), at.Last)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.down.Store(true)
+	p.cut()
+	for range 3 {
+		if _, err := log.Store().Head(ctx); !errors.Is(err, remote.ErrUnavailable) {
+			t.Errorf("the server answers with %v", err)
+		}
+	}
+	p.down.Store(false)
+	for end := time.Now().Add(20 * time.Second); ; {
+		if at, err = log.Append(ctx, []any{noted{"a"}}); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+	if err := projection.Of(views, notes).Wait(projection.WithPatience(ctx, 20*time.Second), at.Last); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the run ends with %v", err)
+	}
+}
+
+type noted struct {
+	Note string `json:"note" annals:"note,stream"`
+}
+
+var notes = projection.Rows[int, any]{
+	Name: "notes", By: "note", Query: annals.Types("noted"),
+	Apply: func(_ string, row *int, _ annals.Entry[any]) error {
+		*row++
+		return nil
+	},
 }
 
 func TestWrongURLsAndUnknownStoresAreNamed(t *testing.T) {
