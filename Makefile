@@ -4,14 +4,15 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS := $(CURDIR)/.tools
 LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: help deps proto check test fmt lint vet race exact faults long bench bench-toolkit bench-projections bench-served compare bench-check
+.PHONY: help deps proto check test fmt lint vet race exact faults long bench bench-toolkit bench-projections bench-served compare bench-check e2e
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 13
 
-deps: ## install what the tests need: a C compiler for the race detector, curl, PostgreSQL, file systems to cut the power of, the Go modules
+deps: ## install what the tests need: a C compiler for the race detector, curl, PostgreSQL, Python, file systems to cut the power of, the Go modules
 	@missing=; command -v gcc >/dev/null || missing="gcc libc6-dev"; command -v curl >/dev/null || missing="$$missing curl"; \
 	for p in mkfs.ext4:e2fsprogs losetup:mount mkfs.xfs:xfsprogs; do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
+	python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$$missing python3-venv"; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	if [ -n "$$missing" ]; then apt-get update -qq && apt-get install -y -qq $$missing; fi
 	go mod download
@@ -25,7 +26,7 @@ proto: ## generate Go of the protocols, with protoc of Debian; what is generated
 	command -v protoc >/dev/null || { apt-get update -qq && apt-get install -y -qq protobuf-compiler; }
 	GOBIN=$(TOOLS) go install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 	GOBIN=$(TOOLS) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
-	PATH=$(TOOLS):$$PATH protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative proto/annals/v1/annals.proto
+	PATH=$(TOOLS):$$PATH protoc --go_out=. --go_opt=paths=source_relative --go-grpc_out=. --go-grpc_opt=paths=source_relative proto/*/v1/*.proto
 
 fmt: $(LINT) ## format the code
 	$(LINT) fmt ./...
@@ -48,7 +49,7 @@ race: ## all tests, under the race detector
 
 check: vet lint race ## the fast loop: vet, lint, tests
 
-test: deps vet lint exact race bench-check ## install what is needed and run everything; CI runs this
+test: deps vet lint exact race bench-check e2e ## install what is needed and run everything; CI runs this
 
 faults: ## the fault lanes in short, one line each
 	set -o pipefail; go test -count=1 -timeout=20m -v ./internal/faultlane ./internal/mutants | grep -E 'lane |^(ok|FAIL|---)'
@@ -73,6 +74,9 @@ bench-projections: ## how fast read models follow, beside loops by hand on the s
 
 bench-served: ## a store on a server beside the bare transport: two minutes
 	cd bench && go test -run='^$$' -bench=. -benchtime=2s -count=3 ./served
+
+e2e: ## clients of other projects, by their own packages, against a real server
+	e2e/run.sh
 
 bench-check: ## build, vet and smoke-test the comparison, which is a module of its own
 	cd bench && go vet ./... && go test ./...

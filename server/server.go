@@ -26,6 +26,7 @@ import (
 	"github.com/annalsdb/annals"
 	"github.com/annalsdb/annals/server/auth"
 	"github.com/annalsdb/annals/server/rpc"
+	"github.com/annalsdb/annals/server/umadb"
 )
 
 const (
@@ -106,6 +107,9 @@ func New(c Config) (*Server, error) {
 		service.Authorize = c.Keys.Authorize
 	}
 	rpc.Register(s.grpc, service)
+	if store := c.Stores[""]; store != nil {
+		umadb.Register(s.grpc, umadb.Service{Store: store, Authorize: service.Authorize, Stopping: s.stopping})
+	}
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	s.http = &http.Server{
 		Handler: s.routes(), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerBytesMax,
