@@ -235,6 +235,21 @@ func TestAKeyMayDoWhatItIsGrantedAndNoMore(t *testing.T) {
 	if _, err := some.Append(ctx, event("2")); err != nil {
 		t.Errorf("in the prefix: %v", err)
 	}
+	for token, want := range map[string]int{"": http.StatusUnauthorized, "nonsense": http.StatusUnauthorized, reader: http.StatusOK} {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		if a.StatusCode != want {
+			t.Errorf("with token %q the metrics answer %s", token, a.Status)
+		}
+	}
 	_, absent := remote.Open(ctx, url+"/absent", remote.Token(reader))
 	_, hidden := remote.Open(ctx, url+"/hidden", remote.Token(reader))
 	if !errors.Is(absent, remote.ErrNoStore) || !errors.Is(hidden, remote.ErrNoStore) {

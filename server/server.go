@@ -67,6 +67,7 @@ type Server struct {
 	grpc     *grpc.Server
 	http     *http.Server
 	health   *health.Server
+	metrics  *metrics
 }
 
 // ErrConfig says that a configuration lacks something.
@@ -94,15 +95,16 @@ func New(c Config) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{config: c, stopping: make(chan struct{}), health: health.NewServer()}
+	s := &Server{config: c, stopping: make(chan struct{}), health: health.NewServer(), metrics: newMetrics(c.Stores)}
 	s.grpc = grpc.NewServer(append(rpc.ServerOptions(),
 		grpc.MaxConcurrentStreams(streamsMax),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveEvery, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.ConnectionTimeout(readHeaderTimeout),
 		grpc.MaxHeaderListSize(headerBytesMax),
+		grpc.StreamInterceptor(s.metrics.stream),
 	)...)
-	service := rpc.Service{Stores: s.store, Stopping: s.stopping, Logger: c.Logger}
+	service := rpc.Service{Stores: s.store, Stopping: s.stopping, Logger: c.Logger, Appended: s.metrics.appended}
 	if c.Keys != nil {
 		service.Authorize = c.Keys.Authorize
 	}

@@ -286,3 +286,38 @@ func TestAConfigurationThatLacksSomethingIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestMetricsTellWhatWasDone(t *testing.T) {
+	t.Parallel()
+	addr, _ := start(t, server.Config{Stores: map[string]annals.Store{"": memory.New(), "shop": memory.New()}})
+	s := open(t, "annals://"+addr)
+	for range 3 {
+		if _, err := s.Append(t.Context(), append(event("1"), event("2")...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Append(t.Context(), event("3"), annals.NoStream("s")); !errors.Is(err, annals.ErrConflict) {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for u, err := range s.Subscribe(ctx, annals.All(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !u.CaughtUp {
+			continue
+		}
+		status, body := get(t, "http://"+addr+"/metrics")
+		for _, line := range []string{
+			`annals_appended_events_total{store=""} 6`, `annals_append_conflicts_total{store=""} 1`, `annals_head_position{store=""} 6`, `annals_head_position{store="shop"} 0`,
+			`annals_append_duration_seconds_count{outcome="ok",store=""} 3`, `annals_append_duration_seconds_count{outcome="conflict",store=""} 1`,
+			`annals_streams{method="/annals.v1.Store/Subscribe"} 1`, `annals_build_info{version=`,
+		} {
+			if status != http.StatusOK || !strings.Contains(body, line) {
+				t.Errorf("the metrics, %d, lack %s", status, line)
+			}
+		}
+		break
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -43,6 +44,8 @@ type Service struct {
 	Authorize func(ctx context.Context, a auth.Access) (ended <-chan struct{}, err error)
 	// Stopping ends streams when it is closed: their clients are told to come again. Nil never does.
 	Stopping <-chan struct{}
+	// Appended is told of each append that the store has decided, and how long that took. Nil is not.
+	Appended func(store string, receipt annals.Receipt, events int, took time.Duration, err error)
 	// Logger is told of handlers that panicked. Nil is silence.
 	Logger *slog.Logger
 }
@@ -139,7 +142,11 @@ func (s *service) append(ctx context.Context, m *annalsv1.AppendRequest) (*annal
 		return nil, &annals.InvalidError{What: "call", Problem: fmt.Sprintf("has %d bytes, want 16", n)}
 	}
 	return s.calls.once(m.GetStore(), m.GetCall(), func() (*annalsv1.AppendResponse, error) {
+		began := time.Now()
 		receipt, err := store.Append(ctx, events, conds...)
+		if s.Appended != nil {
+			s.Appended(m.GetStore(), receipt, len(events), time.Since(began), err)
+		}
 		if err != nil {
 			return nil, err
 		}
