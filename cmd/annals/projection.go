@@ -90,7 +90,7 @@ func (f *projectionFlags) command(use, short, long, example string, names []stri
 // openViews opens views that there are.
 func openViews(ctx context.Context, where, schema string) (projection.Views, error) {
 	if strings.HasPrefix(where, "postgres://") || strings.HasPrefix(where, "postgresql://") {
-		return pgviews.Open(ctx, where, pgviews.Schema(schema))
+		return pgviews.Open(ctx, where, pgviews.Schema(schema), pgviews.Existing())
 	}
 	info, err := os.Stat(where)
 	if err == nil && info.IsDir() {

@@ -22,6 +22,8 @@ var (
 	// ErrNameTooLong: a name of a table or an index is longer than PostgreSQL's 63 bytes. Choose shorter names for
 	// projection, join and column.
 	ErrNameTooLong = errors.New("pgviews: name is too long")
+	// ErrNoSchema: there is no schema of this package, and [Existing] wants one. It is a projection.ErrNotFound.
+	ErrNoSchema = fmt.Errorf("pgviews: there are no views in this schema: %w", projection.ErrNotFound)
 	// ErrDamaged: what is stored in the catalog cannot be read.
 	ErrDamaged = errors.New("pgviews: catalog is damaged")
 )

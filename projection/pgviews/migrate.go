@@ -41,13 +41,17 @@ func (v *Views) lockCatalog(ctx context.Context, tx pgx.Tx) error {
 }
 
 // migrate brings the schema's own tables to the version of this program.
-func (v *Views) migrate(ctx context.Context) error {
+func (v *Views) migrate(ctx context.Context, existing bool) error {
 	steps, err := Migrations()
 	if err != nil {
 		return err
 	}
-	if version, err := v.version(ctx, v.pool); err != nil || version == len(steps) {
+	version, err := v.version(ctx, v.pool)
+	switch {
+	case err != nil || version == len(steps):
 		return err
+	case existing && version == 0:
+		return ErrNoSchema
 	}
 	return v.in(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		if err := v.lockCatalog(ctx, tx); err != nil {

@@ -39,11 +39,15 @@ type Option func(*options)
 
 type options struct {
 	schema    string
+	existing  bool
 	configure func(*pgxpool.Config)
 }
 
 // Schema names the schema; it is made if there is none.
 func Schema(name string) Option { return func(o *options) { o.schema = name } }
+
+// Existing makes nothing: [Open] fails with [ErrNoSchema] if the schema is not there. It is for tools that look.
+func Existing() Option { return func(o *options) { o.existing = true } }
 
 // Configure changes the settings of the pool of connections before it is opened: how many, TLS, what traces them.
 func Configure(f func(*pgxpool.Config)) Option { return func(o *options) { o.configure = f } }
@@ -71,7 +75,7 @@ func Open(ctx context.Context, database string, opts ...Option) (*Views, error) 
 	}
 	v := &Views{schema: o.schema, pool: pool, tables: map[string]*table{}, batches: map[*batch]struct{}{}}
 	v.life, v.end = context.WithCancel(context.Background())
-	if err := v.migrate(ctx); err != nil {
+	if err := v.migrate(ctx, o.existing); err != nil {
 		return nil, errors.Join(fmt.Errorf("pgviews: open schema %q: %w", o.schema, named(ctx, err)), v.Close())
 	}
 	return v, nil

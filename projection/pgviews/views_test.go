@@ -196,6 +196,16 @@ func TestASchemaThatIsNotOursIsNamedAndLeftAlone(t *testing.T) {
 	if _, err := pgviews.Open(t.Context(), "postgres://nobody@127.0.0.1:1/nothing"); !errors.Is(err, projection.ErrTemporary) {
 		t.Errorf("without a server the error is %v", err)
 	}
+	none := schema()
+	if _, err := pgviews.Open(t.Context(), pgtest.URL(t), pgviews.Schema(none), pgviews.Existing()); !errors.Is(err, pgviews.ErrNoSchema) || !errors.Is(err, projection.ErrNotFound) {
+		t.Errorf("without a schema the error is %v", err)
+	}
+	open(t, none)
+	again, err := pgviews.Open(t.Context(), pgtest.URL(t), pgviews.Schema(none), pgviews.Existing())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
 	if _, err := pgviews.Open(t.Context(), "postgres://%zz"); err == nil || errors.Is(err, projection.ErrTemporary) {
 		t.Errorf("without a name the error is %v", err)
 	}
